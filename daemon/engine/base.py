@@ -1,0 +1,47 @@
+"""What recipes may ask of an engine. Free of torch, so that plans, recipes and tests with fakes are too.
+
+An engine knows nothing of jobs, sessions or sockets: it identifies models, paints requests, lends its parts for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from PIL import Image
+
+from daemon.protocol.specs import ImageRequest, ModelSpec, Spec
+
+
+class ModelIdentity(Spec, frozen=True, kw_only=True):
+    """What a `ModelSpec` is on this machine: hashes of the weight files, and the precision it runs in."""
+
+    base_sha256: str
+    refiner_sha256: str | None = None
+    vae_sha256: str | None = None
+    """Only where `ModelSpec.vae` replaces the VAE."""
+    torch_dtype: Literal["float32", "float16", "bfloat16"]
+
+
+OnStep = Callable[[int, int, Callable[[], bytes]], None]
+"""(step from 1, num_steps over base and refiner, make a JPEG preview <= 32 KiB). May raise to stop the painting."""
+
+
+class Engine(Protocol):
+    """Models resident on one device."""
+
+    def identify(self, model: ModelSpec) -> ModelIdentity:
+        """Hash the files of `model` (cached by path, size and time) without loading them; raises `NegError` in words."""
+
+    def paint(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Image.Image:
+        """One RGB picture. Loads what is not resident; the same request gives the same pixels on the same kind of device."""
+
+    def offer_adapter(self, path: Path) -> str:
+        """Make an adapter file known, so that requests may name it by the sha256 this returns. Read when first used."""
+
+    def training_parts(self, model: ModelSpec) -> Any:
+        """The resident base as `daemon.engine.models.TrainingParts` (tokenizers, text encoders, vae, unet, scheduler)."""
+
+    def close(self) -> None:
+        """Free everything."""

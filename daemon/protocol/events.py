@@ -1,0 +1,211 @@
+"""What happened. Durable events are stored, numbered by `seq` and replayed; ephemeral ones may be lost.
+
+A durable event names itself by `key`: a job's events with equal keys are the same fact, stored once however often it is told
+(a recipe that resumes tells again what it finds done).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from daemon.protocol.errors import ErrorDetail
+from daemon.protocol.specs import ImageRecord, JobSpec
+
+State = Literal["queued", "running", "pausing", "paused", "blocked", "done", "failed", "cancelled"]
+
+
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as clients see it. Times are Unix seconds."""
+
+    id: str
+    key: str
+    spec: JobSpec
+    state: State
+    reason: str = ""
+    """Why it is blocked, paused or waits, in words."""
+    error: ErrorDetail | None = None
+    priority: int = 0
+    after: tuple[str, ...] = ()
+    """Ids of the jobs that must be done first."""
+    fence: int = 0
+    """How often it was started; results of an older start are refused."""
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    timings: dict[str, float] = {}
+    """Seconds by phase, told by the recipe when it ends."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type"):
+    """Base of all events; the tag is the class name."""
+
+    @property
+    def key(self) -> str | None:
+        """What makes two tellings of a job's event one fact; None: every telling counts."""
+        return None
+
+
+class JobAccepted(Event, frozen=True, kw_only=True):
+    job: JobRow
+
+
+class JobStateChanged(Event, frozen=True, kw_only=True):
+    job: JobRow
+
+
+class ImageSaved(Event, frozen=True, kw_only=True):
+    job_id: str
+    session: str
+    image: ImageRecord
+    index: int
+    num_images: int
+    reused: bool = False
+
+    @property
+    def key(self) -> str | None:
+        return f"image:{self.image.arm or ''}:{self.image.id}:{self.index}"
+
+
+class CheckpointSaved(Event, frozen=True, kw_only=True):
+    job_id: str
+    step: int
+    path: str
+
+    @property
+    def key(self) -> str | None:
+        return f"checkpoint:{self.path}"
+
+
+class MetricsRecorded(Event, frozen=True, kw_only=True):
+    """A batch of training points; `steps[i]` is of `values[name][i]`. Batches are aligned: a resumed run tells the same ones."""
+
+    job_id: str
+    steps: tuple[int, ...]
+    values: dict[str, tuple[float, ...]]
+
+    @property
+    def key(self) -> str | None:
+        return f"metrics:{self.steps[0]}-{self.steps[-1]}" if self.steps else None
+
+
+class AdapterSaved(Event, frozen=True, kw_only=True):
+    job_id: str
+    session: str
+    name: str
+    path: str
+    sha256: str
+    num_bytes: int
+    reused: bool = False
+
+    @property
+    def key(self) -> str | None:
+        return f"adapter:{self.name}:{self.sha256}"
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """A paired difference between two arms on one metric: mean over blocks with a bootstrap interval."""
+
+    metric: str
+    arm: str
+    against: str
+    mean: float
+    """Mean of `arm` over blocks."""
+    mean_against: float
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    num_blocks: int
+    better: Literal["higher", "lower", "neither"] = "neither"
+    """Which direction is good for this metric."""
+    verdict: Literal["better", "worse", "different", "unclear"] = "unclear"
+
+
+class ComparisonSaved(Event, frozen=True, kw_only=True):
+    job_id: str
+    session: str
+    name: str
+    report_path: str
+    sheet_path: str
+    effects: tuple[Effect, ...]
+    verdict: str
+    """One or two sentences: did the target beat baseline and placebo, on what, by how much."""
+
+    @property
+    def key(self) -> str | None:
+        return f"comparison:{self.name}"
+
+
+class SessionChanged(Event, frozen=True, kw_only=True):
+    session: str
+    change: Literal["created", "edited", "invalid", "images", "adapters", "deleted"]
+    path: str = ""
+    message: str = ""
+
+
+class WorkerChanged(Event, frozen=True, kw_only=True):
+    worker: str
+    state: Literal["starting", "ready", "busy", "lost", "sick", "stopped"]
+    message: str = ""
+
+
+class Logged(Event, frozen=True, kw_only=True):
+    job_id: str
+    level: Literal["info", "warning", "error"]
+    message: str
+
+
+DurableEvent = (
+    JobAccepted
+    | JobStateChanged
+    | ImageSaved
+    | CheckpointSaved
+    | MetricsRecorded
+    | AdapterSaved
+    | ComparisonSaved
+    | SessionChanged
+    | WorkerChanged
+    | Logged
+)
+
+
+class StepProgress(Event, frozen=True, kw_only=True):
+    """Where a running job is; the latest one counts."""
+
+    job_id: str
+    phase: str
+    """`load`, `synthesise`, `cache`, `train`, `paint`, `measure`, ..."""
+    step: int
+    num_steps: int
+    label: str = ""
+    image_index: int | None = None
+    num_images: int | None = None
+    steps_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class Preview(Event, frozen=True, kw_only=True):
+    """A picture while it is denoised; the JPEG (<= 32 KiB) rides as the message's attachment."""
+
+    job_id: str
+    image_id: str
+    step: int
+    num_steps: int
+    jpeg: bytes = b""
+
+
+class Gauges(Event, frozen=True, kw_only=True):
+    """A reading of one device; None is "n/a"."""
+
+    device: str
+    memory_used: int | None = None
+    memory_total: int | None = None
+    utilisation: float | None = None
+    temperature: float | None = None
+    power_watts: float | None = None
+
+
+EphemeralEvent = StepProgress | Preview | Gauges
+AnyEvent = DurableEvent | EphemeralEvent

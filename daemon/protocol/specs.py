@@ -1,0 +1,207 @@
+"""What a person asks for: one frozen struct is the section of `session.toml`, the wire message, the stored row and the recipe's argument.
+
+Fields are spelt as diffusers and peft spell them. Lengths and ranges are checked when a message or file is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="a-z 0-9 . _ - , at most 63 characters")]
+Prompt = Annotated[str, Meta(max_length=8192)]
+Path_ = Annotated[str, Meta(min_length=1, max_length=4096)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+GuidanceScale = Annotated[float, Meta(ge=0.0, le=100.0)]
+Steps = Annotated[int, Meta(ge=1, le=1000)]
+Pixels = Annotated[int, Meta(ge=8, le=4096, multiple_of=8)]
+Fraction = Annotated[float, Meta(gt=0.0, lt=1.0)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Positive = Annotated[float, Meta(gt=0.0)]
+NotNegative = Annotated[float, Meta(ge=0.0)]
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every declared setting: immutable, and an unknown field is an error rather than a silent nothing."""
+
+
+class ModelSpec(Spec, frozen=True, kw_only=True):
+    """Which SDXL-architecture weights an experiment runs on."""
+
+    base: Path_
+    """`toy`, a diffusers folder, a single-file `.safetensors` checkpoint, or a hub id."""
+    refiner: Path_ | None = None
+    """As `base`; none runs the base alone."""
+    vae: Path_ | None = None
+    """Replaces the VAE of base and refiner, e.g. `madebyollin/sdxl-vae-fp16-fix`."""
+    torch_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """`auto`: float16 on a GPU, float32 on a CPU."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    allow_download: bool = False
+    """Hub ids are read from the local cache only, unless this is true."""
+
+
+class SamplingSpec(Spec, frozen=True, kw_only=True):
+    """How every picture of an act is painted."""
+
+    num_inference_steps: Steps = 50
+    width: Pixels = 1024
+    height: Pixels = 1024
+    denoising_split: Fraction | None = 0.8
+    """`denoising_end` of the base and `denoising_start` of the refiner; none: the base goes to the end, no refiner."""
+
+
+class SynthesisSpec(SamplingSpec, frozen=True, kw_only=True):
+    """Act 1: deliberately bad pictures. Every keyword is up-weighted once, at every weight, guidance scale and seed."""
+
+    keywords: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(min_length=1, max_length=1000)]
+    weights: Annotated[tuple[str | float, ...], Meta(min_length=1, max_length=64)] = ("++++",)
+    """compel weights of the one wrapped keyword: `++++` (1.1^4) or a number."""
+    guidance_scales: Annotated[tuple[GuidanceScale, ...], Meta(min_length=1, max_length=64)] = (8, 9, 10, 11, 12, 13)
+    seeds: Annotated[tuple[Seed, ...], Meta(min_length=1, max_length=10_000)] = (0,)
+    negative_prompt: Prompt | None = None
+
+
+class TrainingSpec(Spec, frozen=True, kw_only=True):
+    """Act 2: a DreamBooth-LoRA on the base UNet. Defaults are those of diffusers' `train_dreambooth_lora_sdxl.py` README recipe."""
+
+    output_name: Name = "wrong"
+    instance_prompt: Prompt = "wrong"
+    resolution: Pixels = 1024
+    rank: Annotated[int, Meta(ge=1, le=1024)] = 4
+    lora_alpha: Positive | None = None
+    """None: alpha = rank."""
+    learning_rate: Positive = 1e-4
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = "constant"
+    lr_warmup_steps: Annotated[int, Meta(ge=0)] = 0
+    max_train_steps: Count = 500
+    train_batch_size: Annotated[int, Meta(ge=1, le=256)] = 1
+    gradient_accumulation_steps: Annotated[int, Meta(ge=1, le=1024)] = 4
+    max_grad_norm: Positive = 1.0
+    adam_beta1: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.9
+    adam_beta2: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.999
+    adam_weight_decay: NotNegative = 1e-4
+    adam_epsilon: Positive = 1e-8
+    checkpointing_steps: Count = 100
+    gradient_checkpointing: bool = False
+    seed: Seed = 0
+
+
+class AdapterUse(Spec, frozen=True, kw_only=True):
+    """One adapter of the session (`adapters/<name>/`) and how strongly it acts."""
+
+    name: Name
+    weight: Annotated[float, Meta(ge=-10.0, le=10.0)] = 1.0
+
+
+class ArmSpec(Spec, frozen=True, kw_only=True):
+    """One way of painting the same block: the adapters on the base and the negative prompt."""
+
+    name: Name
+    adapters: Annotated[tuple[AdapterUse, ...], Meta(max_length=16)] = ()
+    negative_prompt: Prompt | None = None
+    """None is no negative prompt (zeroed embeddings on the base), which differs from the empty string."""
+
+
+class PromptSpec(Spec, frozen=True, kw_only=True):
+    """A prompt, with the seed it must be painted with or none to use `seeds`."""
+
+    prompt: Prompt
+    seed: Seed | None = None
+
+
+class ComparisonSpec(SamplingSpec, frozen=True, kw_only=True):
+    """Act 3: arms x prompts x seeds, the same seed across the arms of a block (prompt x seed)."""
+
+    output_name: Name = "default"
+    arms: Annotated[tuple[ArmSpec, ...], Meta(min_length=1, max_length=64)] = (
+        ArmSpec(name="baseline"),
+        ArmSpec(name="placebo", negative_prompt="wrong"),
+        ArmSpec(name="target", adapters=(AdapterUse(name="wrong"),), negative_prompt="wrong"),
+    )
+    guidance_scale: GuidanceScale = 13.0
+    prompts: Annotated[tuple[PromptSpec, ...], Meta(max_length=10_000)] = ()
+    prompts_file: Path_ | None = None
+    """A text file in the session folder, a prompt a line, added after `prompts`; `seed<TAB>prompt` fixes the seed."""
+    num_prompts: Annotated[int, Meta(ge=0)] = 0
+    """Only the first so many prompts; 0: all of them. `negtui run --full` sets 0."""
+    seeds: Annotated[tuple[Seed, ...], Meta(min_length=1, max_length=10_000)] = (0,)
+    scorers: Annotated[tuple[Literal["toy-probe"], ...], Meta(max_length=16)] = ()
+    """Measures beyond the plain ones (sharpness, contrast, saturation, colourfulness)."""
+
+
+class SessionSpec(Spec, frozen=True, kw_only=True):
+    """A whole experiment: the contents of `sessions/<name>/session.toml`."""
+
+    description: Annotated[str, Meta(max_length=2000)] = ""
+    model: ModelSpec
+    synthesis: SynthesisSpec | None = None
+    training: TrainingSpec | None = None
+    comparison: ComparisonSpec | None = None
+
+
+class SynthesizeJob(Spec, frozen=True, kw_only=True, tag="synthesize", tag_field="kind"):
+    """Act 1 of one session."""
+
+    session: Name
+    model: ModelSpec
+    synthesis: SynthesisSpec
+
+
+class TrainJob(Spec, frozen=True, kw_only=True, tag="train", tag_field="kind"):
+    """Act 2 of one session."""
+
+    session: Name
+    model: ModelSpec
+    training: TrainingSpec
+
+
+class CompareJob(Spec, frozen=True, kw_only=True, tag="compare", tag_field="kind"):
+    """Act 3 of one session."""
+
+    session: Name
+    model: ModelSpec
+    comparison: ComparisonSpec
+
+
+JobSpec = SynthesizeJob | TrainJob | CompareJob
+
+
+class AdapterRequest(Spec, frozen=True, kw_only=True):
+    """An adapter as part of an image's identity: its file's hash, not its name."""
+
+    sha256: str
+    weight: float
+
+
+class ImageRequest(Spec, frozen=True, kw_only=True):
+    """Everything that decides an image's pixels. Its canonical hash is the image's id."""
+
+    base_sha256: str
+    refiner_sha256: str | None = None
+    vae_sha256: str | None = None
+    torch_dtype: Literal["float32", "float16", "bfloat16"]
+    adapters: tuple[AdapterRequest, ...] = ()
+    prompt: Prompt
+    negative_prompt: Prompt | None = None
+    seed: Seed
+    guidance_scale: GuidanceScale
+    num_inference_steps: Steps
+    width: Pixels
+    height: Pixels
+    denoising_split: Fraction | None = None
+
+
+class ImageRecord(Spec, frozen=True, kw_only=True):
+    """A finished picture: a line of `manifest.jsonl`. Paths are relative to the session folder."""
+
+    id: str
+    path: str
+    sha256: str
+    request: ImageRequest
+    keyword: str | None = None
+    weight: str | float | None = None
+    arm: str | None = None
+    status: Literal["undecided", "keep", "reject"] = "undecided"

@@ -1,0 +1,30 @@
+import msgspec
+
+from daemon.protocol.events import AnyEvent, CheckpointSaved, ImageSaved, Logged, MetricsRecorded
+from daemon.protocol.specs import ImageRecord, ImageRequest
+
+REQUEST = ImageRequest(
+    base_sha256="b", torch_dtype="float32", prompt="p", seed=1, guidance_scale=7.0, num_inference_steps=2, width=64, height=64
+)
+
+
+def image(arm: str | None, index: int) -> ImageSaved:
+    record = ImageRecord(id="i", path="dataset/i.png", sha256="s", request=REQUEST, arm=arm)
+    return ImageSaved(job_id="j", session="s", image=record, index=index, num_images=9)
+
+
+def test_keys_tell_facts_apart_and_repeats_together() -> None:
+    assert image("a", 1).key == image("a", 1).key
+    assert len({image("a", 1).key, image("b", 1).key, image("a", 2).key}) == 3
+    assert CheckpointSaved(job_id="j", step=1, path="x").key == CheckpointSaved(job_id="j", step=1, path="x").key
+    assert MetricsRecorded(job_id="j", steps=(1, 2), values={"loss": (0.1, 0.2)}).key == "metrics:1-2"
+    assert MetricsRecorded(job_id="j", steps=(), values={}).key is None
+
+
+def test_log_lines_all_count() -> None:
+    assert Logged(job_id="j", level="info", message="m").key is None
+
+
+def test_events_are_told_apart_by_their_tag() -> None:
+    event = image("a", 1)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(event), type=AnyEvent) == event

@@ -1,0 +1,50 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from daemon.config import make_private_directory, places, source_root
+from daemon.protocol.errors import NegError
+
+
+def test_places_follow_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEGTUI_STATE", raising=False)
+    monkeypatch.delenv("NEGTUI_RUNTIME", raising=False)
+    here = places(tmp_path)
+    assert here.sessions_path == tmp_path / "sessions"
+    assert here.database_path == tmp_path / ".negtui" / "neg.db"
+    assert here.ctl_endpoint.startswith("ipc:///")
+    assert places(tmp_path / "other").runtime_path != here.runtime_path
+
+
+def test_environment_moves_state_and_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEGTUI_WORKSPACE", str(tmp_path))
+    monkeypatch.setenv("NEGTUI_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("NEGTUI_RUNTIME", str(tmp_path / "run"))
+    here = places()
+    assert (here.workspace, here.state_path, here.lock_path) == (tmp_path, tmp_path / "state", tmp_path / "run" / "lock")
+
+
+def test_a_socket_path_too_long_for_the_kernel_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEGTUI_RUNTIME", "/tmp/" + "x" * 100)
+    with pytest.raises(NegError, match="too long a name"):
+        places(tmp_path)
+
+
+def test_the_checkout_is_its_own_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEGTUI_WORKSPACE", raising=False)
+    assert places().workspace == source_root()
+
+
+def test_private_directory_is_closed_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.mkdir(mode=0o755)
+    assert stat.S_IMODE(make_private_directory(path).stat().st_mode) == 0o700
+    assert stat.S_IMODE(make_private_directory(tmp_path / "new").stat().st_mode) == 0o700
+
+
+def test_private_directory_refuses_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(NegError, match="not a directory of yours"):
+        make_private_directory(tmp_path / "link")
