@@ -18,7 +18,7 @@ settings.load_profile("negtui")
 @pytest.fixture(autouse=True)
 def own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the developer's own workspace, state or cache."""
-    for name in [name for name in os.environ if name.startswith("NEGTUI_")]:
+    for name in [name for name in os.environ if name.startswith("NEGTUI_") and name != "NEGTUI_TEST_SEED"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))

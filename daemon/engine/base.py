@@ -6,6 +6,7 @@ An engine knows nothing of jobs, sessions or sockets: it identifies models, pain
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -39,6 +40,9 @@ class Engine(Protocol):
 
     def offer_adapter(self, path: Path) -> str:
         """Make an adapter file known, so that requests may name it by the sha256 this returns. Read when first used."""
+
+    def borrow_training_parts(self, model: ModelSpec) -> AbstractContextManager[Any]:
+        """Lend `training_parts`; afterwards the base is clean again, whatever was done to it."""
 
     def training_parts(self, model: ModelSpec) -> Any:
         """The resident base as `daemon.engine.models.TrainingParts` (tokenizers, text encoders, vae, unet, scheduler)."""

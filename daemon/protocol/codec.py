@@ -48,9 +48,11 @@ def encode(message: Any) -> bytes:
     return _encoder.encode(message)
 
 
-def encode_frames(kind: Kind, body: Any, *, id: int = 0, seq: int = 0, attachments: Sequence[bytes] = ()) -> list[bytes]:
-    """A whole message; `body` is a struct or bytes that `encode` gave before."""
-    head = Head(MAGIC, MAJOR, kind, id, seq, time.time())
+def encode_frames(
+    kind: Kind, body: Any, *, id: int = 0, seq: int = 0, attachments: Sequence[bytes] = (), at: float | None = None
+) -> list[bytes]:
+    """A whole message; `body` is a struct or bytes that `encode` gave before. `at`: Unix seconds, now by default."""
+    head = Head(MAGIC, MAJOR, kind, id, seq, time.time() if at is None else at)
     return [_encoder.encode(head), body if isinstance(body, bytes) else _encoder.encode(body), *attachments]
 
 
@@ -62,6 +64,16 @@ def decode_head(frame: bytes) -> Head:
     if head.major != MAJOR:
         raise NegError("bad_version", f"Protocol {head.major} was asked, {MAJOR} is spoken.", "Use the same negtui version on both sides.")
     return head
+
+
+def request_id(frame: bytes) -> int:
+    """The id in a head that `decode_head` refuses, so that even its sender gets an answer it can place; 0 where there is none."""
+    try:
+        head = msgspec.msgpack.decode(frame, type=list[msgspec.Raw])
+        found = msgspec.msgpack.decode(head[3], type=int) if len(head) > 3 else 0
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return 0
+    return found if 0 <= found < 2**63 else 0
 
 
 def decode_command(frame: bytes) -> AnyCommand:

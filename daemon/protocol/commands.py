@@ -11,7 +11,8 @@ from daemon.protocol.errors import ErrorDetail
 from daemon.protocol.events import JobRow
 from daemon.protocol.specs import JobSpec, Name, SessionSpec
 
-Key = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Key = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
+Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 JobId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -29,7 +30,7 @@ class Attach(Command, frozen=True, kw_only=True):
     """Start the flow of events on this connection: those after `since_seq` of the same store, or a snapshot and those after it."""
 
     store_id: Annotated[str, Meta(max_length=64)] = ""
-    since_seq: Annotated[int, Meta(ge=0)] = 0
+    since_seq: Seq = 0
     credit: Annotated[int, Meta(ge=0, le=10_000)] = 256
     previews: bool = False
 
@@ -41,7 +42,7 @@ class Credit(Command, frozen=True, kw_only=True):
 
 
 class Ping(Command, frozen=True, kw_only=True):
-    last_seq: Annotated[int, Meta(ge=0)] = 0
+    last_seq: Seq = 0
 
 
 class Submit(Command, frozen=True, kw_only=True):
@@ -81,7 +82,7 @@ class ReadEvents(Command, frozen=True, kw_only=True):
     """Stored events, optionally of one job, oldest first, after `since_seq`."""
 
     job_id: JobId | None = None
-    since_seq: Annotated[int, Meta(ge=0)] = 0
+    since_seq: Seq = 0
     limit: Annotated[int, Meta(ge=1, le=1000)] = 500
 
 
@@ -113,7 +114,7 @@ class GetBlob(Command, frozen=True, kw_only=True):
 
     session: Name
     path: Annotated[str, Meta(min_length=1, max_length=1024)]
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     length: Annotated[int, Meta(ge=1, le=262_144)] = 262_144
 
 
@@ -177,6 +178,8 @@ class Pong(Result, frozen=True, kw_only=True):
     head_seq: int
     loop_lag_seconds: float = 0.0
     workers: dict[str, str] = {}
+    attached: bool = False
+    """Whether events flow to the one who asked; false after the daemon forgot a peer that was silent for long."""
 
 
 class Submitted(Result, frozen=True, kw_only=True):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
-from daemon.protocol.errors import ErrorDetail
+from daemon.protocol.errors import ErrorDetail, NegError
 from daemon.protocol.events import AnyEvent
 from daemon.protocol.specs import JobSpec
 
@@ -72,3 +72,41 @@ class UnitEnded(LinkMessage, frozen=True, kw_only=True):
 
 
 FromWorker = WorkerReady | Alive | UnitTold | UnitEnded
+
+PREFIX_BYTES = 4
+_encoder = msgspec.msgpack.Encoder()
+_to_worker_decoder = msgspec.msgpack.Decoder(ToWorker)
+_from_worker_decoder = msgspec.msgpack.Decoder(FromWorker)
+
+
+def pack(message: ToWorker | FromWorker) -> bytes:
+    """A message as it goes on the line: 4 bytes of length, big endian, then msgpack. Raises `NegError` `too_large`."""
+    body = _encoder.encode(message)
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise NegError("too_large", f"A {type(message).__name__} of {len(body)} bytes does not go between front and worker.")
+    return len(body).to_bytes(PREFIX_BYTES, "big") + body
+
+
+def unpack_length(prefix: bytes) -> int:
+    """The length of the message after these 4 bytes; raises `NegError` `bad_frame` where no message is so long."""
+    length = int.from_bytes(prefix, "big")
+    if not 0 < length <= MAX_MESSAGE_BYTES:
+        raise NegError("bad_frame", f"A message of {length} bytes was announced between front and worker.")
+    return length
+
+
+def unpack_to_worker(body: bytes) -> ToWorker:
+    """Raises `NegError` `bad_frame` for anything else."""
+    return cast(ToWorker, _unpack(_to_worker_decoder, body))
+
+
+def unpack_from_worker(body: bytes) -> FromWorker:
+    """Raises `NegError` `bad_frame` for anything else."""
+    return cast(FromWorker, _unpack(_from_worker_decoder, body))
+
+
+def _unpack(decoder: msgspec.msgpack.Decoder[ToWorker] | msgspec.msgpack.Decoder[FromWorker], body: bytes) -> ToWorker | FromWorker:
+    try:
+        return decoder.decode(body)
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise NegError("bad_frame", f"A message between front and worker cannot be read: {error}"[:500]) from None

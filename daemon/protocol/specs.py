@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="a-z 0-9 . _ - , at most 63 characters")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z", description="a-z 0-9 . _ - , at most 63 characters")]
 Prompt = Annotated[str, Meta(max_length=8192)]
 Path_ = Annotated[str, Meta(min_length=1, max_length=4096)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -167,6 +167,21 @@ class CompareJob(Spec, frozen=True, kw_only=True, tag="compare", tag_field="kind
 
 
 JobSpec = SynthesizeJob | TrainJob | CompareJob
+
+
+def job_specs(session: str, spec: SessionSpec, full: bool = False) -> dict[str, JobSpec]:
+    """The jobs of a session's sections by kind, in the order of the acts. `full` compares on all prompts, under a name of its own."""
+    jobs: dict[str, JobSpec] = {}
+    if spec.synthesis is not None:
+        jobs["synthesize"] = SynthesizeJob(session=session, model=spec.model, synthesis=spec.synthesis)
+    if spec.training is not None:
+        jobs["train"] = TrainJob(session=session, model=spec.model, training=spec.training)
+    if spec.comparison is not None:
+        comparison = spec.comparison
+        if full and comparison.num_prompts:
+            comparison = msgspec.structs.replace(comparison, num_prompts=0, output_name=f"{comparison.output_name[:58]}-full")
+        jobs["compare"] = CompareJob(session=session, model=spec.model, comparison=comparison)
+    return jobs
 
 
 class AdapterRequest(Spec, frozen=True, kw_only=True):

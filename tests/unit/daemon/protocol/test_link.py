@@ -1,7 +1,22 @@
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from daemon.protocol.events import Logged
-from daemon.protocol.link import FromWorker, InterruptUnit, ToWorker, UnitTold
+from daemon.protocol.errors import NegError
+from daemon.protocol.events import Logged, Preview
+from daemon.protocol.link import (
+    MAX_MESSAGE_BYTES,
+    PREFIX_BYTES,
+    FromWorker,
+    InterruptUnit,
+    ToWorker,
+    UnitTold,
+    pack,
+    unpack_from_worker,
+    unpack_length,
+    unpack_to_worker,
+)
 
 
 def test_both_directions_travel() -> None:
@@ -9,3 +24,30 @@ def test_both_directions_travel() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(told), type=FromWorker) == told
     interrupt = InterruptUnit(job_id="j", how="pause")
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(interrupt), type=ToWorker) == interrupt
+
+
+def test_a_packed_message_is_its_length_and_itself() -> None:
+    interrupt = InterruptUnit(job_id="j", how="pause")
+    packed = pack(interrupt)
+    assert unpack_length(packed[:PREFIX_BYTES]) == len(packed) - PREFIX_BYTES
+    assert unpack_to_worker(packed[PREFIX_BYTES:]) == interrupt
+    with pytest.raises(NegError, match="cannot be read"):
+        unpack_from_worker(packed[PREFIX_BYTES:])
+
+
+def test_lengths_that_cannot_be_are_refused() -> None:
+    for length in (0, MAX_MESSAGE_BYTES + 1, 2**32 - 1):
+        with pytest.raises(NegError) as refusal:
+            unpack_length(length.to_bytes(PREFIX_BYTES, "big"))
+        assert refusal.value.detail.code == "bad_frame"
+    preview = Preview(job_id="j", image_id="i", step=1, num_steps=2, jpeg=b"x" * MAX_MESSAGE_BYTES)
+    with pytest.raises(NegError) as refusal:
+        pack(UnitTold(job_id="j", fence=1, event=preview))
+    assert refusal.value.detail.code == "too_large"
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused_in_words_only(noise: bytes) -> None:
+    for unpack in (unpack_to_worker, unpack_from_worker):
+        with pytest.raises(NegError, match="cannot be read"):
+            unpack(noise)

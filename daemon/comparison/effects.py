@@ -1,0 +1,141 @@
+"""What the figures say: every arm against every earlier one on every metric, and a verdict in plain words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from daemon.comparison.measures import Values
+from daemon.comparison.metrics import METRICS
+from daemon.comparison.plan import Block
+from daemon.comparison.stats import MIN_CLUSTERS, Interval, paired_bootstrap
+from daemon.protocol.events import Effect
+
+CellValues = Mapping[tuple[int, str], Values]
+"""(block's index, arm's name) -> figures by metric name."""
+
+MAX_ARMS_ALL_PAIRS = 12
+"""Beyond it arms are compared with the first only: the event must stay small."""
+
+
+def arm_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """(arm, against): the last arm first, each against every earlier one, the first arm (the baseline) foremost."""
+    if len(names) > MAX_ARMS_ALL_PAIRS:
+        return [(name, names[0]) for name in reversed(names[1:])]
+    return [(names[later], names[earlier]) for later in range(len(names) - 1, 0, -1) for earlier in range(later)]
+
+
+def find_effects(blocks: Sequence[Block], names: Sequence[str], values: CellValues) -> tuple[Effect, ...]:
+    """Paired differences with 95 % intervals, over the blocks in which both arms have the metric."""
+    present = [metric for metric in METRICS if any(metric in found for found in values.values())]
+    effects = (_effect(metric, arm, against, blocks, values) for metric in present for arm, against in arm_pairs(names))
+    return tuple(effect for effect in effects if effect is not None)
+
+
+def arm_means(names: Sequence[str], values: CellValues) -> dict[str, dict[str, float]]:
+    """Mean of every metric by arm."""
+    means: dict[str, dict[str, float]] = {}
+    for name in names:
+        own = [found for (_, arm), found in values.items() if arm == name]
+        columns = {metric: [found[metric] for found in own if metric in found] for metric in METRICS}
+        means[name] = {metric: sum(column) / len(column) for metric, column in columns.items() if column}
+    return means
+
+
+def verdict_in_words(effects: Sequence[Effect], names: Sequence[str], num_prompts: int) -> str:
+    """What the last arm (the target) did against the others: on quality where that was measured, and what changed in the look."""
+    if len(names) < 2:
+        return "There is one arm only: nothing to compare it with."
+    target = names[-1]
+    own = [effect for effect in effects if effect.arm == target]
+    quality = [metric for metric in METRICS if METRICS[metric].better != "neither" and any(effect.metric == metric for effect in own)]
+    sentences = [_quality_sentence([effect for effect in own if effect.metric == metric]) for metric in quality]
+    if not quality:
+        sentences.append("No measure of quality was asked for (comparison.scorers), so nothing here says which arm is better.")
+    sentences.append(_look_sentence(own, names[0], any(effect.verdict == "better" for effect in own)))
+    if effects and all(effect.confidence == 0 for effect in effects):
+        sentences = ["One block only: a difference cannot be told from chance."]
+    elif _num_clusters(num_prompts, effects) < MIN_CLUSTERS:
+        sentences.insert(0, f"Too few blocks for a verdict: {_num_clusters(num_prompts, effects)}, at least {MIN_CLUSTERS} are needed.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def figure(value: float) -> str:
+    """A figure as people read it: three decimals, one beyond 10, four below a hundredth."""
+    text = f"{value:.{1 if abs(value) >= 10 else 3 if abs(value) >= 0.01 else 4}f}"
+    return text if text.strip("-0.") else "0.000"
+
+
+def signed(value: float) -> str:
+    """A difference, with its sign."""
+    text = figure(value)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
+
+
+def _effect(metric: str, arm: str, against: str, blocks: Sequence[Block], values: CellValues) -> Effect | None:
+    both = [block for block in blocks if metric in values[block.index, arm] and metric in values[block.index, against]]
+    if not both:
+        return None
+    of_arm = [values[block.index, arm][metric] for block in both]
+    of_other = [values[block.index, against][metric] for block in both]
+    prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(block.prompt for block in both))}
+    interval = paired_bootstrap([x - y for x, y in zip(of_arm, of_other, strict=True)], [prompts[block.prompt] for block in both])
+    return Effect(
+        metric=metric,
+        arm=arm,
+        against=against,
+        mean=sum(of_arm) / len(both),
+        mean_against=sum(of_other) / len(both),
+        difference=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        confidence=interval.confidence,
+        num_blocks=len(both),
+        better=METRICS[metric].better,
+        verdict=_judge(interval, METRICS[metric].better),
+    )
+
+
+def _judge(interval: Interval, better: str) -> Literal["better", "worse", "different", "unclear"]:
+    if interval.confidence == 0 or interval.num_clusters < MIN_CLUSTERS or interval.low <= 0 <= interval.high:
+        return "unclear"
+    if better == "neither":
+        return "different"
+    return "better" if (interval.mean > 0) == (better == "higher") else "worse"
+
+
+def _num_clusters(num_prompts: int, effects: Sequence[Effect]) -> int:
+    return num_prompts if num_prompts > 1 else max((effect.num_blocks for effect in effects), default=0)
+
+
+def _quality_sentence(effects: Sequence[Effect]) -> str:
+    """As "On flaw_probability, target beats baseline (...); it is not clearly better or worse than placebo (...)."."""
+    said = {"better": "beats", "worse": "does worse than", "unclear": "is not clearly better or worse than"}
+    parts = []
+    for verdict, verb in said.items():
+        those = [effect for effect in effects if effect.verdict == verdict]
+        if those:
+            others = [f"{effect.against} ({_in_figures(effect)})" for effect in those]
+            parts.append(f"{verb} {_listed(others, 'or' if verdict == 'unclear' else 'and')}")
+    return f"On {effects[0].metric}, {effects[0].arm} {'; it '.join(parts)}."
+
+
+def _look_sentence(own: Sequence[Effect], baseline: str, has_won: bool) -> str:
+    changed = [effect for effect in own if effect.against == baseline and effect.verdict == "different"]
+    if not changed:
+        return ""
+    listed = _listed([f"{effect.metric} ({signed(effect.difference)})" for effect in changed])
+    if has_won:
+        return f"Against {baseline} it also changes {listed}: part of what one sees is that."
+    return f"What changes against {baseline} is {listed}: the look, which is not the same as better."
+
+
+def _in_figures(effect: Effect) -> str:
+    interval = (
+        f"{signed(effect.difference)} [{signed(effect.low)}, {signed(effect.high)}]" if effect.confidence else signed(effect.difference)
+    )
+    return f"{figure(effect.mean)} against {figure(effect.mean_against)}, {interval}"
+
+
+def _listed(parts: Sequence[str], conjunction: str = "and") -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {conjunction} {parts[-1]}"

@@ -1,0 +1,136 @@
+"""Measures every picture once: figures are kept in `measures.jsonl` by the picture's file and the scorer's version. Torch-free.
+
+A scorer that needs a model is imported only when a picture is still to be measured by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from PIL import Image
+
+from daemon import files, toy
+from daemon.comparison import metrics
+from daemon.manifest import append_line
+from daemon.protocol.errors import NegError
+from daemon.protocol.events import StepProgress
+from daemon.recipe import JobContext
+
+Values = dict[str, float]
+Measure = Callable[[Sequence[Image.Image], Sequence[str]], list[Values]]
+"""Pictures and their prompts -> figures by metric name, a dict a picture."""
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A way of measuring. `version` changes whenever its figures would; `load` may be slow and import torch."""
+
+    name: str
+    version: str
+    load: Callable[[], Measure]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture to be measured."""
+
+    path: Path
+    sha256: str
+    prompt: str
+
+
+class MeasureLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `measures.jsonl`: what one scorer found in one picture file."""
+
+    picture_sha256: str
+    scorer: str
+    values: dict[str, float]
+
+
+def find_scorers(names: Sequence[str]) -> tuple[Scorer, ...]:
+    """The plain figures and the scorers asked for. Raises `NegError` `not_found` where one has no weights."""
+    return (Scorer("plain", metrics.VERSION, lambda: _measure_plainly), *(_SCORERS[name]() for name in dict.fromkeys(names)))
+
+
+def measure(context: JobContext, subjects: Sequence[Subject], scorers: Sequence[Scorer], cache_path: Path) -> dict[str, Values]:
+    """All figures of every picture, by the picture's sha256; only what `cache_path` lacks is measured."""
+    known = {(line.picture_sha256, line.scorer): line.values for line in _read_lines(cache_path)}
+    for scorer in scorers:
+        missing = {one.sha256: one for one in subjects if (one.sha256, scorer.version) not in known}
+        for line in _measure_missing(context, list(missing.values()), scorer, cache_path):
+            known[line.picture_sha256, line.scorer] = line.values
+    return {
+        one.sha256: {name: value for scorer in scorers for name, value in known[one.sha256, scorer.version].items()} for one in subjects
+    }
+
+
+def _measure_missing(context: JobContext, missing: Sequence[Subject], scorer: Scorer, cache_path: Path) -> list[MeasureLine]:
+    if not missing:
+        return []
+    context.check()
+    scorer_measure = scorer.load()
+    lines: list[MeasureLine] = []
+    for begin in range(0, len(missing), BATCH_SIZE):
+        context.check()
+        batch = missing[begin : begin + BATCH_SIZE]
+        found = scorer_measure([_open(one.path) for one in batch], [one.prompt for one in batch])
+        new = [
+            MeasureLine(picture_sha256=one.sha256, scorer=scorer.version, values={name: _rounded(value) for name, value in values.items()})
+            for one, values in zip(batch, found, strict=True)
+        ]
+        append_line(cache_path, b"\n".join(msgspec.json.encode(line) for line in new), durable=False)
+        lines += new
+        context.tell(
+            StepProgress(
+                job_id=context.job_id, phase="measure", step=len(lines), num_steps=len(missing), label=f"measuring ({scorer.name})"
+            )
+        )
+    return lines
+
+
+def _measure_plainly(images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Values]:
+    return [metrics.measure(image) for image in images]
+
+
+def _toy_probe() -> Scorer:
+    path = toy.PROBE_PATH / "probe.safetensors"
+    if not path.is_file():
+        raise NegError("not_found", f"The toy's probe is not installed: {path} is missing.", "Remove `toy-probe` from comparison.scorers.")
+
+    def load() -> Measure:
+        from daemon.comparison.probe_scorer import load_probe
+
+        return load_probe(path.parent)
+
+    return Scorer("toy-probe", f"toy-probe-1:{files.sha256_file(path)[:16]}", load)
+
+
+_SCORERS: dict[str, Callable[[], Scorer]] = {"toy-probe": _toy_probe}
+
+
+def _open(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def _rounded(value: float) -> float:
+    # A network's last digits depend on how pictures were batched; equal reruns must give equal intervals.
+    return float(f"{value:.6g}") if abs(value) >= 1e-6 else 0.0
+
+
+def _read_lines(path: Path) -> list[MeasureLine]:
+    lines = []
+    for raw in path.read_bytes().split(b"\n") if path.exists() else ():
+        try:
+            lines.append(_line_decoder.decode(raw))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
+    return lines
+
+
+_line_decoder = msgspec.json.Decoder(MeasureLine)

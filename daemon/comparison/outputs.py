@@ -1,0 +1,105 @@
+"""The files of a comparison: `manifest.jsonl`, `metrics.csv`, `sheet*.png`, `report.html`, and last `summary.json`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from daemon import files
+from daemon.comparison.findings import Findings, note
+from daemon.comparison.grid import Column, Row, draw_sheets
+from daemon.comparison.metrics import METRICS
+from daemon.comparison.report import render_report
+from daemon.manifest import write_manifest
+from daemon.protocol.events import Effect
+from daemon.protocol.specs import ImageRecord
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """`summary.json`, written last: where it stands, the comparison is finished."""
+
+    name: str
+    verdict: str
+    num_blocks: int
+    num_prompts: int
+    num_pictures: int
+    means: dict[str, dict[str, float]]
+    effects: tuple[Effect, ...]
+    sheet_paths: tuple[str, ...]
+    inputs_sha256: str
+
+
+def write_outputs(
+    findings: Findings, records: Sequence[ImageRecord], folder: Path, inputs_sha256: str, check: Callable[[], None]
+) -> Summary:
+    """Write all files to `folder`; `check` is called between the slow ones and may raise to stop."""
+    images_path = folder.parent / "images"
+    write_manifest(folder / "manifest.jsonl", list(records))
+    files.write_atomic(folder / "metrics.csv", _csv(findings).encode())
+    sheets = _write_sheets(findings, folder, images_path, check)
+    files.write_atomic(folder / "report.html", render_report(findings, images_path).encode())
+    summary = Summary(
+        name=findings.job.comparison.output_name,
+        verdict=findings.verdict,
+        num_blocks=len(findings.blocks),
+        num_prompts=len({block.prompt for block in findings.blocks}),
+        num_pictures=len(records),
+        means={name: dict(own) for name, own in findings.means.items()},
+        effects=findings.effects,
+        sheet_paths=tuple(sheets),
+        inputs_sha256=inputs_sha256,
+    )
+    files.write_atomic(folder / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    return summary
+
+
+def read_summary(folder: Path, inputs_sha256: str) -> Summary | None:
+    """The summary of a finished comparison of the same inputs whose files are all still there, else None."""
+    try:
+        summary = msgspec.json.decode((folder / "summary.json").read_bytes(), type=Summary)
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    wanted = ("report.html", "metrics.csv", "manifest.jsonl", *summary.sheet_paths)
+    if summary.inputs_sha256 != inputs_sha256 or not all((folder / name).is_file() for name in wanted):
+        return None
+    return summary
+
+
+def _write_sheets(findings: Findings, folder: Path, images_path: Path, check: Callable[[], None]) -> list[str]:
+    """`sheet.png`, `sheet-2.png` and so on; returns their names. Sheets of a longer comparison before are removed."""
+    rows = [
+        Row(
+            caption=f"{block.prompt} (seed {block.seed})",
+            picture_paths=tuple(images_path / f"{findings.picture_ids[block.index, arm.name]}.png" for arm in findings.arms),
+            notes=tuple(note(findings.values[block.index, arm.name]) for arm in findings.arms),
+        )
+        for block in findings.blocks
+    ]
+    heading = f"{findings.job.session}: {findings.job.comparison.output_name}"
+    names = []
+    for number, sheet in enumerate(draw_sheets(heading, [Column(arm.name, arm.title) for arm in findings.arms], rows), 1):
+        names.append("sheet.png" if number == 1 else f"sheet-{number}.png")
+        files.write_atomic(folder / names[-1], sheet)
+        check()
+    for stale in folder.glob("sheet-*.png"):
+        if stale.name not in names:
+            stale.unlink()
+    return names
+
+
+def _csv(findings: Findings) -> str:
+    """A row a cell: block, prompt, seed, arm, image, then every metric (empty where the cell has none)."""
+    metrics = [name for name in METRICS if any(name in found for found in findings.values.values())]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["block", "prompt", "seed", "arm", "image", *metrics])
+    for block in findings.blocks:
+        for arm in findings.arms:
+            found = findings.values[block.index, arm.name]
+            image = findings.picture_ids[block.index, arm.name]
+            table.writerow([block.index, block.prompt, block.seed, arm.name, image, *(found.get(name, "") for name in metrics)])
+    return text.getvalue()

@@ -1,0 +1,168 @@
+"""Act 3: paint every block by every arm, measure the pictures, and say what differs. Torch-free until something must be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from daemon.comparison.arms import Arm, resolve_arms
+from daemon.comparison.effects import CellValues, arm_means, find_effects, verdict_in_words
+from daemon.comparison.findings import Findings
+from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
+from daemon.comparison.outputs import Summary, read_summary, write_outputs
+from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells, read_prompts_file
+from daemon.engine.base import ModelIdentity
+from daemon.manifest import Manifest
+from daemon.pictures import PaintPace, image_id, paint_or_reuse
+from daemon.protocol.codec import canonical_sha256
+from daemon.protocol.errors import NegError
+from daemon.protocol.events import ComparisonSaved, DurableEvent, ImageSaved
+from daemon.protocol.specs import CompareJob, ComparisonSpec, ImageRecord, ModelSpec
+from daemon.recipe import JobContext
+
+COMPARISONS_FOLDER = "comparisons"
+IMAGES_FOLDER = f"{COMPARISONS_FOLDER}/images"
+LAYOUT_VERSION = 1
+"""Goes up when the sheet, the report or a statistic changes, so that they are made again."""
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides a comparison's files; its hash tells whether they are up to date."""
+
+    layout_version: int
+    session: str
+    model: ModelSpec
+    comparison: ComparisonSpec
+    identity: ModelIdentity
+    pictures: tuple[tuple[int, str, str], ...]
+    """(block, arm, sha256) of every cell."""
+    scorers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison as resolved on this machine."""
+
+    job: CompareJob
+    identity: ModelIdentity
+    arms: tuple[Arm, ...]
+    blocks: tuple[Block, ...]
+    cells: tuple[Cell, ...]
+    scorers: tuple[Scorer, ...]
+
+
+def compare(job: CompareJob, context: JobContext) -> Iterator[DurableEvent]:
+    """Yield an `ImageSaved` per cell, then the `ComparisonSaved`. What exists for the same inputs is told again, not made again.
+
+    Raises `NegError` in words: an adapter not trained, no prompts, a scorer without weights, a full disk.
+    """
+    with context.phase("identify"):
+        comparison = _resolve(job, context)
+    folder = context.session_path / COMPARISONS_FOLDER / job.comparison.output_name
+    records = yield from _paint(comparison, context, Manifest(folder / "manifest.jsonl"))
+    inputs_sha256 = _inputs_sha256(comparison, records)
+    summary = read_summary(folder, inputs_sha256)
+    if summary is None:
+        with context.phase("measure"):
+            values = _measure(comparison, records, context)
+        context.check()
+        with context.phase("report"):
+            findings = _find(comparison, records, values)
+            summary = write_outputs(findings, records, folder, inputs_sha256, context.check)
+    yield _saved(summary, context)
+
+
+def _resolve(job: CompareJob, context: JobContext) -> Comparison:
+    spec = job.comparison
+    if f"{COMPARISONS_FOLDER}/{spec.output_name}" == IMAGES_FOLDER:
+        raise NegError("invalid", "A comparison cannot be called `images`: its pictures lie there.", "Change comparison.output_name.")
+    more = read_prompts_file(context.session_path, spec.prompts_file) if spec.prompts_file else ()
+    blocks = plan_blocks(spec, more)
+    scorers = find_scorers(spec.scorers)
+    arms = resolve_arms(spec.arms, context.session_path, context.engine)
+    identity = context.engine.identify(job.model)
+    return Comparison(job, identity, arms, blocks, plan_cells(spec, blocks, arms, identity), scorers)
+
+
+def _paint(comparison: Comparison, context: JobContext, manifest: Manifest) -> Generator[ImageSaved, None, list[ImageRecord]]:
+    """Yield every cell's picture; the generator's value is the records in the cells' order."""
+    cells = comparison.cells
+    records: list[ImageRecord] = []
+    pace = PaintPace(context, "paint", len(cells))
+    for index, cell in enumerate(cells):
+        context.check()
+        known = manifest.find(image_id(cell.request), cell.arm.name)
+        with context.phase("paint"):
+            picture = paint_or_reuse(
+                pace,
+                comparison.job.model,
+                cell.request,
+                context.session_path / IMAGES_FOLDER,
+                index=index,
+                label=f"{cell.arm.name}: {cell.block.prompt}"[:200],
+            )
+        record = ImageRecord(
+            id=picture.id,
+            path=f"{IMAGES_FOLDER}/{picture.path.name}",
+            sha256=picture.sha256,
+            request=cell.request,
+            arm=cell.arm.name,
+            status=known.status if known else "undecided",
+        )
+        records.append(record)
+        yield ImageSaved(
+            job_id=context.job_id, session=context.session, image=record, index=index, num_images=len(cells), reused=picture.reused
+        )
+    return records
+
+
+def _measure(comparison: Comparison, records: Sequence[ImageRecord], context: JobContext) -> CellValues:
+    subjects = [Subject(context.session_path / record.path, record.sha256, record.request.prompt) for record in records]
+    found = measure(context, subjects, comparison.scorers, context.session_path / COMPARISONS_FOLDER / "measures.jsonl")
+    return {(cell.block.index, cell.arm.name): found[record.sha256] for cell, record in zip(comparison.cells, records, strict=True)}
+
+
+def _find(comparison: Comparison, records: Sequence[ImageRecord], values: CellValues) -> Findings:
+    names = [arm.name for arm in comparison.arms]
+    effects = find_effects(comparison.blocks, names, values)
+    return Findings(
+        job=comparison.job,
+        identity=comparison.identity,
+        arms=comparison.arms,
+        blocks=comparison.blocks,
+        picture_ids={(cell.block.index, cell.arm.name): record.id for cell, record in zip(comparison.cells, records, strict=True)},
+        values=values,
+        means=arm_means(names, values),
+        effects=effects,
+        verdict=verdict_in_words(effects, names, len({block.prompt for block in comparison.blocks})),
+        scorers=tuple(scorer.version for scorer in comparison.scorers),
+    )
+
+
+def _inputs_sha256(comparison: Comparison, records: Sequence[ImageRecord]) -> str:
+    cells = zip(comparison.cells, records, strict=True)
+    inputs = Inputs(
+        layout_version=LAYOUT_VERSION,
+        session=comparison.job.session,
+        model=comparison.job.model,
+        comparison=comparison.job.comparison,
+        identity=comparison.identity,
+        pictures=tuple((cell.block.index, cell.arm.name, record.sha256) for cell, record in cells),
+        scorers=tuple(scorer.version for scorer in comparison.scorers),
+    )
+    return canonical_sha256(inputs)
+
+
+def _saved(summary: Summary, context: JobContext) -> ComparisonSaved:
+    folder = f"{COMPARISONS_FOLDER}/{summary.name}"
+    return ComparisonSaved(
+        job_id=context.job_id,
+        session=context.session,
+        name=summary.name,
+        report_path=f"{folder}/report.html",
+        sheet_path=f"{folder}/sheet.png",
+        effects=summary.effects,
+        verdict=summary.verdict,
+    )

@@ -1,0 +1,149 @@
+"""The engine: models resident on one device, painting and lending. Imports torch at first need, so that making one is cheap."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from daemon import models
+from daemon.engine.base import ModelIdentity, OnStep
+from daemon.files import sha256_file
+from daemon.protocol.errors import NegError
+from daemon.protocol.specs import ImageRequest, ModelSpec
+from daemon.sources import Dtype, ModelSource, Role, resolve
+
+if TYPE_CHECKING:
+    from daemon.engine.residents import Residents
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """The resident base as training needs it: modules in eval mode without gradients, in `dtype` on `device`."""
+
+    tokenizer: Any
+    tokenizer_2: Any
+    text_encoder: Any
+    text_encoder_2: Any
+    vae: Any
+    unet: Any
+    noise_scheduler: Any
+    """DDPM with the base's betas and prediction_type."""
+    dtype: Any
+    device: Any
+    identity: ModelIdentity
+
+
+def create_engine(cache_path: Path) -> LocalEngine:
+    """An engine that remembers hashes and configurations below `cache_path`. Loads nothing yet."""
+    return LocalEngine(cache_path)
+
+
+class LocalEngine:
+    """Implements `daemon.engine.base.Engine` in this process."""
+
+    def __init__(self, cache_path: Path) -> None:
+        self._cache_path = cache_path
+        self._adapter_paths: dict[str, Path] = {}
+        self._offered: dict[tuple[str, int, int], str] = {}
+        self._residents: Residents | None = None
+        # Read when transformers is imported: it tells at length of optional packages it does without.
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+    def identify(self, model: ModelSpec) -> ModelIdentity:
+        return models.identify(model, self._cache_path)
+
+    def offer_adapter(self, path: Path) -> str:
+        from daemon.adapter_files import check_adapter_file
+
+        path = path.resolve()
+        if not path.is_file():
+            raise NegError("not_found", f"There is no adapter at {path}.", "Train it first.")
+        status = path.stat()
+        key = (str(path), status.st_size, status.st_mtime_ns)
+        if key not in self._offered:
+            check_adapter_file(path)
+            self._offered[key] = sha256_file(path)
+        self._adapter_paths[self._offered[key]] = path
+        return self._offered[key]
+
+    def paint(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Image.Image:
+        """See `Engine.paint`. Raises `NegError` `conflict` when the model's files are not those the request names, `gpu_oom` when
+        the picture does not fit; whatever `on_step` raises ends the painting at that step and leaves the engine as it was."""
+        from daemon.engine.painting import paint
+
+        _require_same(self.identify(model), request)
+        return paint(self._loaded(), self._sources(model), request, on_step)
+
+    @contextlib.contextmanager
+    def borrow_training_parts(self, model: ModelSpec) -> Iterator[TrainingParts]:
+        """Lend the base; afterwards it is clean again whatever was done: own layers, no adapters, no gradients, eval mode, its dtype."""
+        parts = self.training_parts(model)
+        try:
+            yield parts
+        finally:
+            self._loaded().take_back(parts)
+
+    def training_parts(self, model: ModelSpec) -> TrainingParts:
+        """The resident base without any adapter. Prefer `borrow_training_parts`, which also cleans up."""
+        from daemon.engine.residents import training_parts
+
+        return training_parts(self._loaded(), self._sources(model), self.identify(model))
+
+    def close(self) -> None:
+        if self._residents is not None:
+            self._residents.close()
+            self._residents = None
+
+    def _loaded(self) -> Residents:
+        if self._residents is None:
+            from daemon.engine.residents import Residents
+
+            self._residents = Residents(self._cache_path, self._adapter_paths)
+        return self._residents
+
+    def _sources(self, model: ModelSpec) -> Sources:
+        return Sources.of(model)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """A `ModelSpec` made definite: places that exist, one precision, one device."""
+
+    base: ModelSource
+    refiner: ModelSource | None
+    vae: ModelSource | None
+    dtype: Dtype
+    device: str
+
+    @classmethod
+    def of(cls, model: ModelSpec) -> Sources:
+        def find(reference: str | None) -> ModelSource | None:
+            return None if reference is None else resolve(reference, model.allow_download)
+
+        return cls(
+            base=resolve(model.base, model.allow_download),
+            refiner=find(model.refiner),
+            vae=find(model.vae),
+            dtype=models.chosen_dtype(model),
+            device=models.chosen_device(model),
+        )
+
+    def source(self, role: Role) -> ModelSource:
+        found = {"base": self.base, "refiner": self.refiner, "vae": self.vae}[role]
+        if found is None:
+            raise NegError("invalid", f"This model has no {role}.")
+        return found
+
+
+def _require_same(identity: ModelIdentity, request: ImageRequest) -> None:
+    found = (identity.base_sha256, identity.torch_dtype)
+    asked = (request.base_sha256, request.torch_dtype)
+    refiner_differs = request.refiner_sha256 is not None and request.refiner_sha256 != identity.refiner_sha256
+    if found != asked or refiner_differs or request.vae_sha256 != identity.vae_sha256:
+        raise NegError("conflict", "The model's files changed since this picture was planned.", "Submit the job again.")

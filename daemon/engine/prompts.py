@@ -1,0 +1,100 @@
+"""Prompts to embeddings: compel's weighting for base and refiner, positive and negative padded to one length."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from compel import Compel, CompelForSDXL, ReturnedEmbeddingsType
+from torch import Tensor
+
+from daemon.prompts import check_weighting
+from daemon.protocol.errors import NegError
+
+_SWALLOWED = re.compile(r"(?<!\\)\)(?:[+-]|\d|\.\d)")
+
+
+@dataclass(frozen=True)
+class PromptEmbeddings:
+    """What a pipeline takes instead of words. L: 77 tokens, or a multiple for long prompts; D: cross_attention_dim; P: projection."""
+
+    prompt_embeds_1LD: Tensor
+    negative_prompt_embeds_1LD: Tensor
+    pooled_prompt_embeds_1P: Tensor
+    negative_pooled_prompt_embeds_1P: Tensor
+
+    def as_arguments(self) -> dict[str, Tensor]:
+        """Keyword arguments of the SDXL pipelines."""
+        return {
+            "prompt_embeds": self.prompt_embeds_1LD,
+            "negative_prompt_embeds": self.negative_prompt_embeds_1LD,
+            "pooled_prompt_embeds": self.pooled_prompt_embeds_1P,
+            "negative_pooled_prompt_embeds": self.negative_pooled_prompt_embeds_1P,
+        }
+
+
+@torch.no_grad()
+def encode_for_base(parts: dict[str, Any], prompt: str, negative_prompt: str | None, zeros_when_none: bool) -> PromptEmbeddings:
+    """Both encoders side by side (Podell et al., 2023). No negative prompt is zeros where the model says so, else the encoded "".
+
+    Equal bit for bit to `StableDiffusionXLPipeline.encode_prompt` for prompts without weights of at most 75 tokens.
+    Raises `NegError` `invalid` for a weighting that compel would silently read as plain words.
+    """
+    _require_readable(prompt, negative_prompt)
+    zeros = negative_prompt is None and zeros_when_none
+    names = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
+    compel = CompelForSDXL(SimpleNamespace(**{name: parts[name] for name in names}))
+    found = compel(prompt, negative_prompt=None if zeros else negative_prompt or "")
+    if zeros:
+        negative, negative_pooled = torch.zeros_like(found.embeds), torch.zeros_like(found.pooled_embeds)
+    else:
+        negative, negative_pooled = found.negative_embeds, found.negative_pooled_embeds
+    return PromptEmbeddings(found.embeds, negative, found.pooled_embeds, negative_pooled)
+
+
+@torch.no_grad()
+def encode_for_refiner(parts: dict[str, Any], prompt: str, negative_prompt: str | None, zeros_when_none: bool = False) -> PromptEmbeddings:
+    """The second encoder alone. No negative prompt is the encoded "", as the published refiner has it. Raises as `encode_for_base`."""
+    _require_readable(prompt, negative_prompt)
+    compel = Compel(
+        tokenizer=parts["tokenizer_2"],
+        text_encoder=parts["text_encoder_2"],
+        returned_embeddings_type=ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
+        requires_pooled=True,
+        truncate_long_prompts=False,
+    )
+    # One call for both, so that long prompts come back equally long.
+    embeds_2LD, pooled_2P = compel([prompt, negative_prompt or ""])
+    positive, negative = embeds_2LD.chunk(2)
+    pooled, negative_pooled = pooled_2P.chunk(2)
+    if negative_prompt is None and zeros_when_none:
+        negative, negative_pooled = torch.zeros_like(negative), torch.zeros_like(negative_pooled)
+    return PromptEmbeddings(positive, negative, pooled, negative_pooled)
+
+
+def _require_readable(prompt: str, negative_prompt: str | None) -> None:
+    for text in (prompt, negative_prompt or ""):
+        error = check_weighting(text)
+        if error is not None:
+            raise error
+        try:
+            conjunction = Compel.parse_prompt_string(text)
+        except Exception as cause:
+            raise NegError(
+                "invalid", f"compel cannot read the prompt {text!r}: {cause}"[:600], "Escape brackets with a backslash."
+            ) from cause
+        _require_no_swallowed_weight(conjunction.prompts)
+
+
+def _require_no_swallowed_weight(prompts: list[Any]) -> None:
+    """The last net below `check_weighting`: what compel took for plain words may not look like a weight."""
+    for prompt in prompts:
+        for fragment in getattr(prompt, "children", None) or getattr(prompt, "prompts", ()):
+            text = getattr(fragment, "text", "")
+            if _SWALLOWED.search(text):
+                raise NegError(
+                    "invalid", f"compel reads {text!r} as plain words, weights included."[:600], "Simplify its brackets and signs."
+                )

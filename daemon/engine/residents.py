@@ -1,0 +1,121 @@
+"""Models resident on one device: each part loaded once, shared where contents agree, dropped when memory asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor, nn
+
+from daemon import models
+from daemon.engine.adapters import AdapterShelf
+from daemon.engine.base import ModelIdentity
+from daemon.engine.loading import load_parts, settings
+from daemon.engine.memory import PartStore, device_budget, free_cached, prepare_torch
+from daemon.engine.models import Sources, TrainingParts
+from daemon.engine.preview import fit_linear_decoder
+from daemon.protocol.errors import NegError
+from daemon.sources import Dtype, Role
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+
+class Residents:
+    """What lies in memory, by content: `parts(...)` gives a role's components, loading what is missing."""
+
+    def __init__(self, cache_path: Path, adapter_paths: dict[str, Path]) -> None:
+        prepare_torch()
+        self.shelf = AdapterShelf(adapter_paths)
+        self._cache_path = cache_path
+        self._working: dict[tuple[str, int, int], int] = {}
+        self._needed: tuple[str, int, int, Dtype] = ("cpu", 64, 64, "float32")
+        self._decoders: dict[int, Tensor] = {}
+        self.store = PartStore(self._budget)
+
+    def settings(self, sources: Sources, role: Role) -> dict[str, Any]:
+        """model_index.json of a role."""
+        return settings(sources.source(role), role, self._cache_path)
+
+    def parts(self, sources: Sources, role: Role, also_keep: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Components of the base or refiner by name, on their device; the VAE replaced where the model says so."""
+        if sources.device == "cuda" and not torch.cuda.is_available():
+            raise NegError("invalid", "There is a GPU, but torch cannot use it.", 'Install a torch for CUDA, or set device = "cpu".')
+        keys = self.keys(sources, role)
+        missing = [name for name, key in keys.items() if key not in self.store]
+        keep = (*keys.values(), *also_keep)
+        self.store.make_room(self._bytes_of(sources, role, missing), keep)
+        own = [name for name in missing if name != "vae" or sources.vae is None]
+        loaded = load_parts(sources.source(role), role, own, sources.dtype, sources.device, self._cache_path)
+        if "vae" in missing and sources.vae is not None:
+            loaded |= load_parts(sources.vae, "vae", ["vae"], sources.dtype, sources.device, self._cache_path)
+        for name, part in loaded.items():
+            self.store.put(keys[name], part, role if name == "unet" else "shared")
+        return {name: self.store.get(key) for name, key in keys.items()}
+
+    def keys(self, sources: Sources, role: Role) -> dict[str, str]:
+        """Component -> what identifies it in memory: content, precision, device."""
+        hashes = models.part_hashes(sources.source(role), role, sources.dtype, self._cache_path)
+        if sources.vae is not None:
+            hashes["vae"] = models.part_hashes(sources.vae, "vae", sources.dtype, self._cache_path)["vae"]
+        return {name: f"{name}:{sha256}:{sources.dtype}:{sources.device}" for name, sha256 in hashes.items()}
+
+    def plan_for(self, sources: Sources, width: int, height: int) -> None:
+        """Tell the budget how large the next picture is."""
+        self._needed = (sources.device, width, height, sources.dtype)
+
+    def learn_working_bytes(self, sources: Sources, width: int, height: int) -> None:
+        """Remember what a picture of this size really took beside the parts."""
+        if sources.device == "cuda":
+            peak = torch.cuda.max_memory_allocated() - self.store.num_bytes
+            self._working[(sources.device, width, height)] = max(peak, 0)
+
+    def decoder(self, vae: AutoencoderKL) -> Tensor:
+        """The linear preview of a VAE, fitted when first asked for."""
+        if id(vae) not in self._decoders:
+            self._decoders = {id(vae): fit_linear_decoder(vae)}
+        return self._decoders[id(vae)]
+
+    def take_back(self, parts: TrainingParts) -> None:
+        """Undo what training did to the lent parts; a part that cannot be undone (its precision changed) is dropped and loaded anew."""
+        self.shelf.unload_all(parts.unet)
+        parts.unet.disable_gradient_checkpointing()
+        for module in (parts.unet, parts.vae, parts.text_encoder, parts.text_encoder_2):
+            for parameter in module.parameters():
+                parameter.grad = None
+            module.eval().requires_grad_(False)
+            if module.dtype != parts.dtype or module.device.type != torch.device(parts.device).type:
+                self.store.drop_content(module)
+        free_cached()
+
+    def close(self) -> None:
+        self.store.drop_all_but(())
+        self._decoders.clear()
+        free_cached()
+
+    def _budget(self) -> int | None:
+        device, width, height, dtype = self._needed
+        working = self._working.get((device, width, height)) or models.working_bytes(width, height, dtype)
+        return device_budget(device, working)
+
+    def _bytes_of(self, sources: Sources, role: Role, names: list[str]) -> int:
+        sizes = models.part_bytes(sources.source(role), role, sources.dtype)
+        return sum(sizes.get(name, 0) for name in names)
+
+
+def training_parts(residents: Residents, sources: Sources, identity: ModelIdentity) -> TrainingParts:
+    """The base without any adapter, and a DDPM scheduler with its betas."""
+    parts = residents.parts(sources, "base")
+    residents.shelf.unload_all(parts["unet"])
+    modules: dict[str, nn.Module] = {name: parts[name] for name in ("text_encoder", "text_encoder_2", "vae", "unet")}
+    return TrainingParts(
+        tokenizer=parts["tokenizer"],
+        tokenizer_2=parts["tokenizer_2"],
+        **modules,
+        noise_scheduler=DDPMScheduler.from_config(parts["scheduler"].config),
+        dtype=getattr(torch, sources.dtype),
+        device=torch.device(sources.device),
+        identity=identity,
+    )

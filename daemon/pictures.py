@@ -1,0 +1,248 @@
+"""Pictures on disk: `<id>.png` with its settings inside, thumbnails beside it, painted only where they are missing. Torch-free.
+
+`id` is the hash of the whole request. A PNG is written last, atomically: where it stands, the picture is finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from daemon import files
+from daemon.engine.base import ModelIdentity, OnStep
+from daemon.protocol.codec import canonical_sha256
+from daemon.protocol.events import Preview, StepProgress
+from daemon.protocol.specs import AdapterRequest, ImageRequest, ModelSpec, SamplingSpec
+from daemon.recipe import JobContext
+
+THUMBNAIL_PIXELS = (64, 256, 512)
+THUMBNAILS_FOLDER = ".thumbnails"
+MAX_EXACT_PIXELS = 128
+"""Of pictures so small, a lossy copy would show flaws of its own."""
+PREVIEW_SECONDS = 0.25
+"""Shortest time between two previews: each one costs the painting a few milliseconds."""
+
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture: `path` is its PNG, `sha256` that file's, `reused` says that nothing was painted."""
+
+    id: str
+    path: Path
+    sha256: str
+    reused: bool
+
+
+@dataclass
+class PaintPace:
+    """Where a recipe is among its pictures, and how fast it paints: tells a `StepProgress` at every step."""
+
+    context: JobContext
+    phase: str
+    num_images: int
+    num_steps_timed: int = 0
+    first_step_time: float | None = None
+
+    def on_step(self, image_id: str, index: int, label: str) -> OnStep:
+        """The engine's callback for picture `index` (from 0): stops it when asked, tells progress and wanted previews."""
+        last_preview = time.monotonic() - PREVIEW_SECONDS
+
+        def stepped(step: int, num_steps: int, make_preview: Callable[[], bytes]) -> None:
+            nonlocal last_preview
+            self.context.check()
+            self._count_step()
+            self.tell(step, num_steps, index, label)
+            now = time.monotonic()
+            if step < num_steps and self.context.previews_wanted() and now - last_preview >= PREVIEW_SECONDS:
+                last_preview = now
+                preview = Preview(job_id=self.context.job_id, image_id=image_id, step=step, num_steps=num_steps, jpeg=make_preview())
+                self.context.tell(preview)
+
+        return stepped
+
+    def tell(self, step: int, num_steps: int, index: int, label: str) -> None:
+        """Tell that picture `index` is at `step`, with the pace so far and the seconds that all pictures still need at it."""
+        pace = self._pace()
+        left = num_steps - step + (self.num_images - index - 1) * num_steps
+        progress = StepProgress(
+            job_id=self.context.job_id,
+            phase=self.phase,
+            step=step,
+            num_steps=num_steps,
+            label=label,
+            image_index=index,
+            num_images=self.num_images,
+            steps_per_second=pace,
+            eta_seconds=left / pace if pace else None,
+        )
+        self.context.tell(progress)
+
+    def _count_step(self) -> None:
+        # Timed from the end of the very first step: what comes before it is loading the models.
+        if self.first_step_time is None:
+            self.first_step_time = time.monotonic()
+        else:
+            self.num_steps_timed += 1
+
+    def _pace(self) -> float | None:
+        if self.first_step_time is None or self.num_steps_timed == 0:
+            return None
+        return self.num_steps_timed / max(time.monotonic() - self.first_step_time, 1e-9)
+
+
+def image_id(request: ImageRequest) -> str:
+    """32 hex digits: the hash of everything that decides the pixels."""
+    return canonical_sha256(request)[:32]
+
+
+def make_request(
+    identity: ModelIdentity,
+    sampling: SamplingSpec,
+    *,
+    prompt: str,
+    negative_prompt: str | None,
+    seed: int,
+    guidance_scale: float,
+    adapters: tuple[AdapterRequest, ...] = (),
+) -> ImageRequest:
+    """The request of one picture, in one form: refiner and split are both there or neither, so that equal pixels have equal ids."""
+    refined = identity.refiner_sha256 is not None and sampling.denoising_split is not None
+    return ImageRequest(
+        base_sha256=identity.base_sha256,
+        refiner_sha256=identity.refiner_sha256 if refined else None,
+        vae_sha256=identity.vae_sha256,
+        torch_dtype=identity.torch_dtype,
+        adapters=adapters,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        seed=seed,
+        guidance_scale=float(guidance_scale),
+        num_inference_steps=sampling.num_inference_steps,
+        width=sampling.width,
+        height=sampling.height,
+        denoising_split=sampling.denoising_split if refined else None,
+    )
+
+
+def paint_or_reuse(
+    pace: PaintPace, model: ModelSpec, request: ImageRequest, folder: Path, *, index: int, label: str = "", known_sha256: str | None = None
+) -> Picture:
+    """The picture of `request` in `folder`: the whole file that is there (of `known_sha256`, if given), else painted now.
+
+    Raises `Interrupted` at a step boundary when the job was asked to stop, leaving no file, and `NegError` `disk_full`.
+    """
+    name = image_id(request)
+    path = folder / f"{name}.png"
+    sha256 = whole_png_sha256(path, (request.width, request.height))
+    if sha256 is not None and known_sha256 in (None, sha256):
+        _complete_thumbnails(folder, name)
+        return Picture(name, path, sha256, reused=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.require_space(folder, 3 * request.width * request.height)
+    pace.tell(0, request.num_inference_steps, index, label)
+    image = pace.context.engine.paint(model, request, pace.on_step(name, index, label))
+    return Picture(name, path, save_picture(folder, name, image, picture_text(request)), reused=False)
+
+
+def save_picture(folder: Path, id: str, image: Image.Image, text: dict[str, str]) -> str:
+    """Write thumbnails, then `<id>.png` with `text` as its text chunks; returns the PNG's sha256. The same picture gives the same bytes."""
+    for pixels in THUMBNAIL_PIXELS:
+        files.write_atomic(thumbnail_path(folder, id, pixels), encode_thumbnail(image, pixels), durable=False)
+    return files.write_atomic(folder / f"{id}.png", encode_png(image, text))
+
+
+def encode_png(image: Image.Image, text: dict[str, str] | None = None) -> bytes:
+    """A PNG with text chunks (tEXt, or iTXt where Latin-1 does not suffice)."""
+    chunks = PngInfo()
+    for name, value in (text or {}).items():
+        chunks.add_text(name, value.replace("\0", "\ufffd"))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", pnginfo=chunks, compress_level=6)
+    return buffer.getvalue()
+
+
+def encode_thumbnail(image: Image.Image, pixels: int) -> bytes:
+    """A WebP whose longer side is at most `pixels`; a picture is never enlarged, and a small one that fits is kept exactly."""
+    small = image.convert("RGB")
+    small.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
+    exact = small.size == image.size and max(small.size) <= MAX_EXACT_PIXELS
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", lossless=exact, quality=90, method=2)
+    return buffer.getvalue()
+
+
+def thumbnail_path(folder: Path, id: str, pixels: int) -> Path:
+    """Where a picture's thumbnail lies; `pixels` is one of `THUMBNAIL_PIXELS`."""
+    return folder / THUMBNAILS_FOLDER / str(pixels) / f"{id}.webp"
+
+
+def picture_text(request: ImageRequest) -> dict[str, str]:
+    """The text chunks of a picture: its settings one by one, whole as JSON (`request`), and as other programs read them (`parameters`)."""
+    text = {"prompt": request.prompt, "seed": str(request.seed)}
+    if request.negative_prompt is not None:
+        text["negative_prompt"] = request.negative_prompt
+    text["request"] = msgspec.json.encode(request, order="sorted").decode()
+    return text | {"parameters": _parameters(request)}
+
+
+def read_request(path: Path) -> ImageRequest | None:
+    """The request a PNG was painted from, or None where it carries none that can be read."""
+    with Image.open(path) as image:
+        text = str(getattr(image, "text", {}).get("request", ""))
+    try:
+        return msgspec.json.decode(text.encode(), type=ImageRequest)
+    except msgspec.MsgspecError:
+        return None
+
+
+def whole_png_sha256(path: Path, size: tuple[int, int]) -> str | None:
+    """The sha256 of a PNG of `size` (width, height) whose chunks are all there and sound, else None."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if not content.endswith(_PNG_END):
+        return None
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            same_size = image.size == size
+            image.verify()
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return hashlib.sha256(content).hexdigest() if same_size else None
+
+
+def _complete_thumbnails(folder: Path, id: str) -> None:
+    paths = {pixels: thumbnail_path(folder, id, pixels) for pixels in THUMBNAIL_PIXELS}
+    missing = {pixels: path for pixels, path in paths.items() if not path.is_file() or path.stat().st_size == 0}
+    if missing:
+        with Image.open(folder / f"{id}.png") as image:
+            for pixels, path in missing.items():
+                files.write_atomic(path, encode_thumbnail(image, pixels), durable=False)
+
+
+def _parameters(request: ImageRequest) -> str:
+    """The settings in the one text chunk that AUTOMATIC1111's web UI writes and most picture tools read."""
+    lines = [request.prompt]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {request.negative_prompt}")
+    fields = [
+        f"Steps: {request.num_inference_steps}",
+        f"CFG scale: {request.guidance_scale:g}",
+        f"Seed: {request.seed}",
+        f"Size: {request.width}x{request.height}",
+        f"Model hash: {request.base_sha256[:10]}",
+    ]
+    if request.refiner_sha256 is not None:
+        fields += [f"Refiner hash: {request.refiner_sha256[:10]}", f"Refiner switch at: {request.denoising_split:g}"]
+    return "\n".join([*lines, ", ".join(fields)])

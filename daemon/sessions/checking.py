@@ -1,0 +1,129 @@
+"""Whether a session can run here: its model, its files, room on the disk and on the GPU. Faults stop it, doubts are warnings."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from daemon import models
+from daemon.files import inside
+from daemon.prompts import check_weighting
+from daemon.protocol.commands import SessionAnswer
+from daemon.protocol.errors import NegError
+from daemon.protocol.specs import ComparisonSpec, SessionSpec
+from daemon.sessions.reading import read
+
+_PNG_BYTES_PER_PIXEL = 2
+"""A PNG of a photo-like RGB picture with its thumbnails: measured about 1.6."""
+_CACHE_BYTES_PER_PIXEL = 8 * 4 / 64
+"""Mean and std of 4 latent channels in float32, one latent per 8 x 8 pixels."""
+_LORA_BYTES_PER_RANK = 5_806_080 // 4 * 4
+"""SDXL's UNet, attention only, float32 (23.2 MB at rank 4)."""
+_SDXL_BYTES = 5_000_000_000
+
+
+def check(sessions_path: Path, name: str) -> SessionAnswer:
+    """Read `name` and check that it can run here. Raises `NegError`: `not_found`, `invalid`, `incompatible`, `disk_full`."""
+    spec = read(sessions_path, name)
+    folder = sessions_path / name
+    return SessionAnswer(name=name, path=str(folder), spec=spec, warnings=tuple(warnings(spec, folder)))
+
+
+def warnings(spec: SessionSpec, folder: Path) -> list[str]:
+    """Check the model and the room for what will be written; returns what is doubtful. Raises `NegError` for what cannot work."""
+    found = models.check(spec.model)
+    _require_room(spec, folder)
+    return [*found, *_gpu_room(spec), *_adapters(spec, folder), *_prompts(spec, folder)]
+
+
+def read_prompts(comparison: ComparisonSpec, folder: Path) -> list[str]:
+    """The prompts of `prompts_file`, without their seeds and without comments, if there is such a file.
+
+    Raises `NegError` where it is missing, leads out of `folder`, or a line is wrong.
+    """
+    if comparison.prompts_file is None:
+        return []
+    path = inside(folder, comparison.prompts_file)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError):
+        message = f"comparison.prompts_file {comparison.prompts_file!r} is not a text file in the session's folder."
+        raise NegError("invalid", message, "Put it there, a prompt a line.") from None
+    prompts = []
+    for number, line in enumerate(lines, start=1):
+        prompt = "" if line.strip() == "#" or line.startswith("# ") else line.split("\t", 1)[-1].strip()
+        error = check_weighting(prompt)
+        if error is not None:
+            raise NegError("invalid", f"{comparison.prompts_file}, line {number}: {error.detail.message}", error.detail.hint)
+        prompts += [prompt] if prompt else []
+    return prompts
+
+
+def needed_bytes(spec: SessionSpec) -> int:
+    """Bytes that a whole run of `spec` will write, about: pictures, caches, adapter and checkpoints."""
+    needed = 0.0
+    num_images = 0
+    if spec.synthesis is not None:
+        act = spec.synthesis
+        num_images = len(act.keywords) * len(act.weights) * len(act.guidance_scales) * len(act.seeds)
+        needed += num_images * act.width * act.height * _PNG_BYTES_PER_PIXEL
+    if spec.training is not None:
+        needed += max(num_images, 1) * spec.training.resolution**2 * _CACHE_BYTES_PER_PIXEL
+        share = min(1.0, models.estimated_bytes(spec.model, 64, 64) / _SDXL_BYTES)
+        # The adapter, and two checkpoints of weights and two moments each.
+        needed += 7 * spec.training.rank * _LORA_BYTES_PER_RANK * share
+    if spec.comparison is not None:
+        act3 = spec.comparison
+        num_blocks = (act3.num_prompts or len(act3.prompts)) * len(act3.seeds)
+        needed += num_blocks * len(act3.arms) * act3.width * act3.height * _PNG_BYTES_PER_PIXEL
+    return int(needed)
+
+
+def _require_room(spec: SessionSpec, folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free, needed = shutil.disk_usage(existing).free, needed_bytes(spec)
+    if free < needed:
+        message = f"The session will write about {needed / 2**20:.0f} MiB; {existing} has {free / 2**20:.0f} MiB free."
+        raise NegError("disk_full", message, "Free some room, or make fewer or smaller pictures.")
+
+
+def _gpu_room(spec: SessionSpec) -> list[str]:
+    """A warning where the model does not fit the largest GPU, or where SDXL would run on a CPU."""
+    acts = [act for act in (spec.synthesis, spec.comparison) if act is not None]
+    needed = max((models.estimated_bytes(spec.model, act.width, act.height) for act in acts), default=0)
+    if models.chosen_device(spec.model) == "cuda":
+        memory = _gpu_bytes()
+        if memory < needed:
+            return [f"Painting needs about {needed / 2**30:.1f} GiB on the GPU, which has {memory / 2**30:.1f} GiB."]
+    elif needed > _SDXL_BYTES:
+        return ["Without a GPU a model of this size takes minutes per picture."]
+    return []
+
+
+def _gpu_bytes() -> int:
+    """Memory of the largest NVIDIA GPU."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    devices = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+    return max(int(pynvml.nvmlDeviceGetMemoryInfo(device).total) for device in devices)
+
+
+def _adapters(spec: SessionSpec, folder: Path) -> list[str]:
+    """Arms may use the adapter that act 2 makes, or one that is already there."""
+    made = {spec.training.output_name} if spec.training else set()
+    wanted = {use.name for arm in spec.comparison.arms for use in arm.adapters} if spec.comparison else set()
+    missing = [name for name in sorted(wanted - made) if not (folder / "adapters" / name).is_dir()]
+    return [f"The comparison uses the adapter {name!r}, which is neither trained by this session nor in its adapters/." for name in missing]
+
+
+def _prompts(spec: SessionSpec, folder: Path) -> list[str]:
+    if spec.comparison is None:
+        return []
+    prompts = [prompt.prompt for prompt in spec.comparison.prompts] + read_prompts(spec.comparison, folder)
+    found = []
+    if not prompts:
+        found.append("The comparison's prompts_file holds no prompts.")
+    elif spec.comparison.num_prompts > len(prompts):
+        found.append(f"comparison.num_prompts is {spec.comparison.num_prompts}, but there are {len(prompts)} prompts.")
+    return found

@@ -1,0 +1,36 @@
+"""The sessions of a workspace at a glance, read from their folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daemon.protocol.commands import SessionRow
+from daemon.protocol.errors import NegError
+from daemon.sessions.reading import read, session_names
+
+
+def rows(sessions_path: Path) -> list[SessionRow]:
+    """A row for each folder of `sessions_path` with a `session.toml`, by name; a bad one bears its error."""
+    return [row(sessions_path, name) for name in session_names(sessions_path)]
+
+
+def row(sessions_path: Path, name: str) -> SessionRow:
+    """One session at a glance."""
+    folder = sessions_path / name
+    description = error = ""
+    try:
+        description = read(sessions_path, name).description
+    except NegError as found:
+        error = found.detail.message
+    return SessionRow(
+        name=name,
+        description=description,
+        num_images=len(list((folder / "dataset").glob("*.png"))),
+        adapters=_folders_with(folder / "adapters", "pytorch_lora_weights.safetensors"),
+        comparisons=_folders_with(folder / "comparisons", "summary.json"),
+        error=error,
+    )
+
+
+def _folders_with(folder: Path, file: str) -> tuple[str, ...]:
+    return tuple(sorted(path.parent.name for path in folder.glob(f"*/{file}")))

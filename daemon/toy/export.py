@@ -1,0 +1,35 @@
+"""Writes the trained parts as the two folders that diffusers loads, whole folders swapped at once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from daemon.toy.architecture import make_vae, save_base, save_refiner
+from daemon.toy.train_unet import base_parts, make_tokenizers, refiner_unet
+from daemon.toy.train_vae import trained_vae
+
+
+def export(folder: Path, weights_path: Path) -> None:
+    """base/ and refiner/ from what the work folder holds so far: trained, half trained or, for a start, untrained."""
+    tokenizer, tokenizer_2 = make_tokenizers(folder)
+    parts: dict[str, object] = {**base_parts(folder), "tokenizer": tokenizer, "tokenizer_2": tokenizer_2}
+    parts["vae"] = trained_vae(folder) if (folder / "vae-final.safetensors").exists() else make_vae()
+    refiner = {**parts, "unet": refiner_unet(folder)}
+    beside = weights_path.parent / f".{weights_path.name}-new"
+    shutil.rmtree(beside, ignore_errors=True)
+    save_base(beside / "base", parts)
+    save_refiner(beside / "refiner", refiner)
+    for name in ("base", "refiner"):
+        swap(beside / name, weights_path / name)
+    shutil.rmtree(beside)
+
+
+def swap(new: Path, place: Path) -> None:
+    """Puts the folder `new` at `place`; what stood there goes. Both on one file system."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    old = new.with_name(f"{new.name}-old")
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)

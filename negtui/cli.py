@@ -1,0 +1,157 @@
+"""The command line. Commands are imported when they are called, so that `negtui --help` costs next to nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+TYPE_CHECKING = False  # `typing` alone would be a third of the cost of --help
+if TYPE_CHECKING:
+    from typing import Protocol, TextIO
+
+    from negtui.commands.invocation import Connect
+
+    class _Add(Protocol):
+        def __call__(self, name: str, handler: str, help: str, aliases: tuple[str, ...] = ()) -> argparse.ArgumentParser: ...
+
+
+DESCRIPTION = "The workbench for negative LoRAs: make SDXL paint badly on purpose, train a LoRA on it, see whether its opposite is better."
+
+EPILOG = """\
+first steps:
+  negtui run toy                          the whole experiment on the embedded toy model
+  negtui new mine --template wrong --model DIR|FILE|HUB-ID --refiner R --vae V
+  negtui run mine                         the same on your weights
+
+exit codes:
+  0  ok
+  1  a job failed
+  2  usage, or something asked for that cannot be
+  3  no daemon, or no connection to it
+  4  cancelled, paused or interrupted; jobs of an interrupted command go on
+  5  blocked: no room on the disk, for example
+
+A job may be named by the beginning of its id. The daemon is started when needed; leaving never stops it or a job.
+Options are read from the command line, then NEGTUI_CONNECT and NEGTUI_WORKSPACE, then connect and workspace in
+~/.config/negtui/config.toml (NEGTUI_CONFIG names another file)."""
+
+
+def main(
+    argv: list[str] | None = None, *, connect: Connect | None = None, stdout: TextIO | None = None, stderr: TextIO | None = None
+) -> int:
+    """Run one command; returns the exit code. `connect` and the streams may be replaced, as tests do."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv, _defaults())
+    arguments.help_text = "" if arguments.command else parser.format_help()
+    from negtui.dispatch import dispatch
+
+    return dispatch(arguments, connect=connect, stdout=stdout, stderr=stderr)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; `handler` of a parsed one is `module:function` below `negtui.commands`."""
+    common = _common_options()
+    parser = argparse.ArgumentParser(
+        prog="negtui", description=DESCRIPTION, epilog=EPILOG, parents=[common], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and leave")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+
+    def add(name: str, handler: str, help: str, aliases: tuple[str, ...] = ()) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, aliases=aliases, help=help, description=help, parents=[common])
+        made.set_defaults(handler=handler)
+        return made
+
+    _add_sessions(add)
+    _add_acts(add)
+    _add_jobs(add)
+    add("status", "service:status", "the daemon, its workers and its open jobs")
+    daemon = commands.add_parser("daemon", help="start, stop or look at the daemon", parents=[common])
+    actions = daemon.add_subparsers(metavar="start|stop|status", dest="action", required=True)
+    for action, words in (
+        ("start", "start it, unless it runs"),
+        ("stop", "stop it at its job's next step; the job goes on at the next start"),
+        ("status", "as `negtui status`"),
+    ):
+        actions.add_parser(action, help=words, description=words, parents=[common]).set_defaults(handler=f"service:{action}")
+    return parser
+
+
+class _Version(argparse.Action):
+    """Reads the version only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("negtui")
+        except PackageNotFoundError:
+            found = "(not installed)"
+        parser.exit(0, f"negtui {found}\n")
+
+
+def _defaults() -> argparse.Namespace:
+    return argparse.Namespace(json=False, quiet=False, detach=False, connect=None, workspace=None, handler="service:overview")
+
+
+def _common_options() -> argparse.ArgumentParser:
+    """Options that stand before or after the command; without defaults, so that the one place does not undo the other."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = common.add_argument_group("options of every command")
+    group.add_argument("--json", action="store_true", help="print JSON: one object, or a line per event where jobs are followed")
+    group.add_argument("--connect", metavar="ENDPOINT", help="another daemon: ssh://[user@]host[:port][/workspace] or ipc:///path/ctl")
+    group.add_argument("--workspace", metavar="DIR", help="the folder that holds sessions/")
+    group.add_argument("--detach", action="store_true", help="submit, print the jobs' ids and leave")
+    group.add_argument("--quiet", "-q", action="store_true", help="no progress, results only")
+    return common
+
+
+def _add_sessions(add: _Add) -> None:
+    new = add("new", "sessions:new", "make a session from a template, checked before it is written")
+    new.add_argument("name", metavar="NAME")
+    new.add_argument("--template", metavar="T", help="toy, wrong (SDXL), or another session; wrong with --model, else toy")
+    new.add_argument("--model", metavar="M", help="toy, a diffusers folder, a .safetensors checkpoint, or a hub id")
+    new.add_argument("--refiner", metavar="R", help="as --model; `none` paints with the base alone")
+    new.add_argument("--vae", metavar="V", help="replaces the model's VAE, e.g. madebyollin/sdxl-vae-fp16-fix; `none` keeps its own")
+    new.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"), help="precision of the weights")
+    new.add_argument("--allow-download", action="store_true", help="fetch hub ids that are not in the local cache")
+    new.add_argument("--set", action="append", metavar="SECTION.FIELD=VALUE", help="another setting, e.g. training.rank=8; may be repeated")
+    new.add_argument("--skip-checks", action="store_true", help="do not look at the model and the room there is")
+    add("sessions", "sessions:list_sessions", "list the sessions")
+    check = add("check", "sessions:check", "check a session's session.toml, its model and the room there is")
+    check.add_argument("name", metavar="NAME")
+
+
+def _add_acts(add: _Add) -> None:
+    run = add("run", "running:run", "all three acts of a session: synthesise, train, compare")
+    synthesise = add("synthesise", "running:synthesise", "act 1: paint deliberately bad pictures", ("synthesize",))
+    train = add("train", "running:train", "act 2: train a LoRA on them")
+    compare = add("compare", "running:compare", "act 3: paint and measure the arms")
+    for act in (run, synthesise, train, compare):
+        act.add_argument("name", metavar="NAME")
+    for act in (run, compare):
+        act.add_argument("--full", action="store_true", help="compare on all prompts, not the first num_prompts")
+
+
+def _add_jobs(add: _Add) -> None:
+    follow = add("follow", "following:follow", "follow jobs to their end")
+    follow.add_argument("jobs", metavar="JOB", nargs="+")
+    jobs = add("jobs", "jobs:list_jobs", "list the jobs, oldest first")
+    jobs.add_argument("--session", metavar="S", help="only those of one session")
+    jobs.add_argument("--limit", metavar="N", type=int, default=100, help="only the newest N (100)")
+    logs = add("logs", "following:logs", "what a job has told")
+    logs.add_argument("job", metavar="JOB")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until the job ends")
+    for name, words in (
+        ("cancel", "cancel a job; what it has made stays"),
+        ("pause", "stop a job at its next step, to go on later"),
+        ("resume", "let a paused, blocked, failed or cancelled job go on from what is on the disk"),
+    ):
+        add(name, f"jobs:{name}", words).add_argument("job", metavar="JOB")
+    prioritise = add("prioritise", "jobs:prioritise", "set a job's priority; the highest runs first")
+    prioritise.add_argument("job", metavar="JOB")
+    prioritise.add_argument("priority", metavar="N", type=int, help="-100 to 100; 0 is usual")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""`run`, `synthesise`, `train`, `compare`: submit or join the jobs of a session, follow them, tell what came of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from daemon.protocol.commands import JobAnswer, Jobs, ListJobs, ReadSession, Resume, SessionAnswer
+from daemon.protocol.errors import NegError
+from daemon.protocol.events import JobRow
+from daemon.protocol.specs import JobSpec, job_specs
+from negtui import wording
+from negtui.commands.exits import OK
+from negtui.commands.following import advice, exit_code, follow_jobs
+from negtui.commands.invocation import Daemon, Invocation, ask, session_name
+from negtui.commands.summary import print_summary, summarise
+
+_SECTIONS = {"synthesize": "synthesis", "train": "training", "compare": "comparison"}
+
+
+async def run(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui run NAME [--full]`"""
+    return await _run(arguments, invocation, tuple(_SECTIONS))
+
+
+async def synthesise(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui synthesise NAME`"""
+    return await _run(arguments, invocation, ("synthesize",))
+
+
+async def train(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui train NAME`"""
+    return await _run(arguments, invocation, ("train",))
+
+
+async def compare(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui compare NAME [--full]`"""
+    return await _run(arguments, invocation, ("compare",))
+
+
+async def _run(arguments: argparse.Namespace, invocation: Invocation, kinds: tuple[str, ...]) -> int:
+    output = invocation.output
+    async with invocation.daemon() as daemon:
+        session = await ask(daemon, ReadSession(name=session_name(arguments.name)), SessionAnswer)
+        for warning in session.warnings:
+            output.note(f"warning: {warning}")
+        specs = _wanted(session, kinds, getattr(arguments, "full", False))
+        rows = await submit_or_join(daemon, specs)
+        ids = [row.id for row in rows]
+        if arguments.detach:
+            output.object({"jobs": ids})
+            for row in rows:
+                output.result(f"{row.id}  {wording.title(row)}")
+            output.line(f"To follow: negtui follow {' '.join(ids)}")
+            return OK
+        rows = await follow_jobs(daemon, ids, output)
+        code = exit_code(rows)
+        print_summary(await summarise(daemon, session, rows, code), output)
+    for row in rows:
+        if row.state != "done" and row.state != "queued":
+            output.note(f"negtui: {wording.title(row)} {wording.state(row)}")
+            output.note(f"  {advice(row)}")
+    return code
+
+
+async def submit_or_join(daemon: Daemon, specs: Mapping[str, JobSpec]) -> list[JobRow]:
+    """The jobs of `specs`, each after the one before. One of the same spec that is under way already is joined, not queued twice."""
+    session = next(iter(specs.values())).session
+    known = (await ask(daemon, ListJobs(session=session, limit=10_000), Jobs)).jobs
+    joined = under_way(specs, known)
+    rows: list[JobRow] = []
+    for kind, spec in specs.items():
+        row = joined.get(kind)
+        if row is None:
+            row = (await daemon.submit(spec, after=tuple(row.id for row in rows[-1:]))).job
+        elif row.state in ("paused", "blocked", "failed", "cancelled"):
+            row = (await ask(daemon, Resume(job_id=row.id), JobAnswer)).job
+        rows.append(row)
+    return rows
+
+
+def under_way(specs: Mapping[str, JobSpec], known: tuple[JobRow, ...]) -> dict[str, JobRow]:
+    """Which of `known` (oldest first) already do what `specs` ask: jobs not ended, and those that they wait or waited for."""
+    newest = {kind: row for kind, spec in specs.items() for row in known if row.spec == spec}
+    needed: set[str] = set()
+    joined: dict[str, JobRow] = {}
+    for kind, row in reversed(newest.items()):
+        if row.id in needed or row.state in ("queued", "running", "pausing", "paused", "blocked"):
+            joined[kind] = row
+            needed.update(row.after)
+    return joined
+
+
+def _wanted(session: SessionAnswer, kinds: tuple[str, ...], full: bool) -> dict[str, JobSpec]:
+    specs = job_specs(session.name, session.spec, full)
+    chosen = {kind: specs[kind] for kind in kinds if kind in specs}
+    missing = [_SECTIONS[kind] for kind in kinds if kind not in specs]
+    if not chosen or (len(kinds) == 1 and missing):
+        raise NegError(
+            "invalid", f"{session.path}/session.toml has no [{missing[0]}].", "Add that section; `negtui new` shows how it looks."
+        )
+    return chosen

@@ -1,0 +1,117 @@
+"""`new`, `sessions`, `check`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+
+from daemon.protocol.commands import CreateSession, ListSessions, ReadSession, SessionAnswer, Sessions
+from daemon.protocol.errors import NegError
+from daemon.protocol.specs import SessionSpec
+from negtui.commands.exits import OK
+from negtui.commands.invocation import Invocation, ask, session_name
+from negtui.output import Output, quantity, table
+
+
+async def new(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui new NAME`"""
+    template = arguments.template or ("wrong" if arguments.model else "toy")
+    command = CreateSession(
+        name=session_name(arguments.name),
+        template=session_name(template),
+        changes=_changes(arguments, bool(invocation.settings.connect)),
+        skip_checks=arguments.skip_checks,
+    )
+    async with invocation.daemon() as daemon:
+        answer = await ask(daemon, command, SessionAnswer)
+    _print_answer(answer, invocation.output)
+    invocation.output.line(f"Made {answer.path}. Edit its session.toml as you like, then: negtui run {answer.name}")
+    return OK
+
+
+async def list_sessions(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui sessions`"""
+    async with invocation.daemon() as daemon:
+        rows = (await ask(daemon, ListSessions(), Sessions)).sessions
+    invocation.output.object({"sessions": rows})
+    cells = [
+        (row.name, str(row.num_images), ", ".join(row.adapters), ", ".join(row.comparisons), row.error or row.description) for row in rows
+    ]
+    if not cells:
+        invocation.output.result("There are no sessions. `negtui new NAME --template toy` makes one.")
+        return OK
+    for line in table(("session", "images", "adapters", "comparisons", ""), cells, right=frozenset({1})):
+        invocation.output.result(line)
+    return OK
+
+
+async def check(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui check NAME`"""
+    async with invocation.daemon() as daemon:
+        answer = await ask(daemon, ReadSession(name=session_name(arguments.name)), SessionAnswer)
+    _print_answer(answer, invocation.output)
+    invocation.output.line(f"{answer.path} is in order: {'; '.join(_acts(answer.spec))}.")
+    return OK
+
+
+def toml_value(text: str) -> str:
+    """What was written behind `=` as a TOML value: as it is if it is one, else as a text."""
+    if text.strip() == "none":
+        return "none"
+    try:
+        is_one_value = list(tomllib.loads(f"value = {text}")) == ["value"]
+    except (ValueError, RecursionError):
+        is_one_value = False
+    return text if is_one_value else toml_text(text)
+
+
+def toml_text(text: str) -> str:
+    """A text as a TOML string: JSON's escapes are TOML's too, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _changes(arguments: argparse.Namespace, is_remote: bool) -> dict[str, str]:
+    changes: dict[str, str] = {}
+    for name, field in (("model", "base"), ("refiner", "refiner"), ("vae", "vae"), ("dtype", "torch_dtype")):
+        value = getattr(arguments, name)
+        if value is not None:
+            changes[f"model.{field}"] = "none" if value == "none" else toml_text(_reference(value, is_remote))
+    if arguments.allow_download:
+        changes["model.allow_download"] = "true"
+    for setting in arguments.set or ():
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise NegError("invalid", f"--set {setting!r} is not section.field=value.", "For example: --set training.rank=8")
+        changes[name.strip()] = toml_value(value)
+    return changes
+
+
+def _reference(value: str, is_remote: bool) -> str:
+    """A model as named on the command line: paths are made absolute, since the daemon has another working directory."""
+    path = Path(value).expanduser()
+    looks_like_path = value.startswith((".", "/", "~")) or value.endswith((".safetensors", ".ckpt"))
+    return str(path.absolute()) if not is_remote and (looks_like_path or path.exists()) and value not in ("toy", "toy-refiner") else value
+
+
+def _print_answer(answer: SessionAnswer, output: Output) -> None:
+    output.object({"session": answer})
+    for warning in answer.warnings:
+        output.note(f"warning: {warning}")
+
+
+def _acts(spec: SessionSpec) -> list[str]:
+    """What a session will do, in words."""
+    acts = []
+    if spec.synthesis is not None:
+        act = spec.synthesis
+        number = len(act.keywords) * len(act.weights) * len(act.guidance_scales) * len(act.seeds)
+        acts.append(f"paints {quantity(number, 'image')} of {act.width} x {act.height}")
+    if spec.training is not None:
+        acts.append(
+            f"trains {spec.training.output_name!r} for {quantity(spec.training.max_train_steps, 'step')} at rank {spec.training.rank}"
+        )
+    if spec.comparison is not None:
+        acts.append(f"compares {quantity(len(spec.comparison.arms), 'arm')}")
+    return acts or ["it has no acts yet"]

@@ -1,0 +1,59 @@
+"""Arms are resolved to adapter files by hash; what is missing is said in words."""
+
+from pathlib import Path
+
+import pytest
+from painting import FakeEngine
+
+from daemon.comparison.arms import arm_title, resolve_arms
+from daemon.files import sha256_file, write_atomic
+from daemon.protocol.errors import NegError
+from daemon.protocol.specs import AdapterRequest, AdapterUse, ArmSpec, ComparisonSpec
+
+FILE = "adapters/wrong/pytorch_lora_weights.safetensors"
+
+
+def test_the_default_arms_are_the_method_s_three(tmp_path: Path) -> None:
+    write_atomic(tmp_path / FILE, b"weights")
+    engine = FakeEngine()
+    baseline, placebo, target = resolve_arms(ComparisonSpec().arms, tmp_path, engine)
+    assert (baseline.name, baseline.adapters, baseline.negative_prompt) == ("baseline", (), None)
+    assert (placebo.name, placebo.adapters, placebo.negative_prompt) == ("placebo", (), "wrong")
+    assert target.adapters == (AdapterRequest(sha256=sha256_file(tmp_path / FILE), weight=1.0),)
+    assert target.negative_prompt == "wrong"
+    assert engine.offered == [tmp_path / FILE]
+
+
+def test_an_adapter_that_was_not_trained_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NegError) as caught:
+        resolve_arms(ComparisonSpec().arms, tmp_path, FakeEngine())
+    assert caught.value.detail.code == "not_found"
+    assert "'target'" in str(caught.value)
+    assert "adapters/wrong/pytorch_lora_weights.safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        (ArmSpec(name="same"), ArmSpec(name="same", negative_prompt="wrong")),
+        (ArmSpec(name="twice", adapters=(AdapterUse(name="wrong"), AdapterUse(name="wrong", weight=0.5))),),
+    ],
+)
+def test_what_is_ambiguous_is_refused(tmp_path: Path, arms: tuple[ArmSpec, ...]) -> None:
+    write_atomic(tmp_path / FILE, b"weights")
+    with pytest.raises(NegError) as caught:
+        resolve_arms(arms, tmp_path, FakeEngine())
+    assert caught.value.detail.code == "invalid"
+
+
+def test_an_adapter_of_weight_zero_is_no_adapter(tmp_path: Path) -> None:
+    write_atomic(tmp_path / FILE, b"weights")
+    (arm,) = resolve_arms((ArmSpec(name="off", adapters=(AdapterUse(name="wrong", weight=0),)),), tmp_path, FakeEngine())
+    assert arm.adapters == ()
+
+
+def test_titles_tell_the_missing_negative_from_the_empty_one() -> None:
+    titles = {arm_title(ArmSpec(name="a")), arm_title(ArmSpec(name="a", negative_prompt=""))}
+    assert titles == {"no negative prompt", 'negative ""'}
+    spec = ArmSpec(name="a", adapters=(AdapterUse(name="wrong", weight=-0.5),), negative_prompt="wrong")
+    assert arm_title(spec) == 'LoRA wrong x -0.5, negative "wrong"'

@@ -1,0 +1,74 @@
+"""The files of a comparison, and when they count as finished."""
+
+import csv
+from pathlib import Path
+
+import msgspec
+import pytest
+from comparing import CountingScorer, job, prepare
+from painting import Desk
+
+from daemon.comparison.outputs import Summary, read_summary
+from daemon.comparison.recipe import compare
+from daemon.manifest import read_manifest
+
+FILES = {"manifest.jsonl", "metrics.csv", "report.html", "sheet.png", "summary.json"}
+
+
+@pytest.fixture(autouse=True)
+def scorer(monkeypatch: pytest.MonkeyPatch) -> CountingScorer:
+    return CountingScorer().install(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    list(compare(job(), Desk(prepare(tmp_path)).context))
+    return tmp_path / "comparisons/default"
+
+
+def summary_of(folder: Path) -> Summary:
+    return msgspec.json.decode((folder / "summary.json").read_bytes(), type=Summary)
+
+
+def test_all_files_are_there(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_the_table_holds_every_cell(folder: Path) -> None:
+    with (folder / "metrics.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    records = read_manifest(folder / "manifest.jsonl")
+    assert [(row["block"], row["arm"]) for row in table] == [
+        (str(block), arm) for block in range(4) for arm in ("baseline", "placebo", "target")
+    ]
+    assert [row["image"] for row in table] == [record.id for record in records]
+    assert [row["arm"] for row in table] == [record.arm for record in records]
+    assert {row["adherence"] for row in table if row["prompt"].startswith("star")} == {"1.0"}
+    summary = summary_of(folder)
+    mine = [float(row["flaw_probability"]) for row in table if row["arm"] == "target"]
+    assert summary.means["target"]["flaw_probability"] == pytest.approx(sum(mine) / 4)
+    assert (summary.num_blocks, summary.num_prompts, summary.num_pictures) == (4, 4, 12)
+
+
+def test_a_summary_counts_for_its_inputs_while_its_files_are_there(folder: Path) -> None:
+    summary = summary_of(folder)
+    assert read_summary(folder, summary.inputs_sha256) == summary
+    assert read_summary(folder, "of other inputs") is None
+    (folder / "sheet.png").unlink()
+    assert read_summary(folder, summary.inputs_sha256) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"{}"])
+def test_a_damaged_summary_counts_for_nothing(folder: Path, content: bytes) -> None:
+    inputs_sha256 = summary_of(folder).inputs_sha256
+    (folder / "summary.json").write_bytes(content)
+    assert read_summary(folder, inputs_sha256) is None
+
+
+def test_sheets_of_a_longer_comparison_are_removed(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    folder = tmp_path / "comparisons/default"
+    list(compare(job(17), Desk(tmp_path).context))
+    assert {path.name for path in folder.glob("sheet*")} == {"sheet.png", "sheet-2.png"}
+    list(compare(job(4), Desk(tmp_path).context))
+    assert {path.name for path in folder.iterdir()} == FILES

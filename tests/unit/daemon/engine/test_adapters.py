@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from daemon.engine.models import LocalEngine, create_engine
+from daemon.protocol.errors import NegError
+from daemon.protocol.specs import AdapterRequest, ImageRequest, ModelSpec
+
+MakeRequest = Callable[..., ImageRequest]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
+    """An engine whose UNet has carried nothing yet."""
+    made = create_engine(tmp_path_factory.mktemp("cache"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def short(make_request: MakeRequest) -> MakeRequest:
+    """Requests of two steps on the base alone."""
+
+    def make(*adapters: AdapterRequest) -> ImageRequest:
+        return make_request(adapters=adapters, num_inference_steps=2, refiner_sha256=None, denoising_split=None)
+
+    return make
+
+
+def _use(sha256: str, weight: float = 1.0) -> AdapterRequest:
+    return AdapterRequest(sha256=sha256, weight=weight)
+
+
+def _differ(one: Image.Image, other: Image.Image) -> bool:
+    return one.tobytes() != other.tobytes()
+
+
+def test_adapters_act_when_asked_and_leave_no_trace(
+    fresh: LocalEngine, model: ModelSpec, short: MakeRequest, adapter_path: Path, make_adapter: Callable[[int], Path]
+) -> None:
+    alone = ModelSpec(base=model.base, device="cpu")
+    never = fresh.paint(alone, short())
+    one, two = fresh.offer_adapter(adapter_path), fresh.offer_adapter(make_adapter(2))
+    with_one = fresh.paint(alone, short(_use(one)))
+    assert _differ(with_one, never)
+    assert not _differ(fresh.paint(alone, short()), never), "inert when not asked for"
+    assert not _differ(fresh.paint(alone, short(_use(one))), with_one), "on again after having been off"
+    both = fresh.paint(alone, short(_use(one), _use(two, 0.5)))
+    assert _differ(both, with_one)
+    assert not _differ(fresh.paint(alone, short(_use(one))), with_one), "the other one left no trace"
+    assert not _differ(fresh.paint(alone, short(_use(one, 0.0))), never), "weight 0 is none"
+    assert _differ(fresh.paint(alone, short(_use(one, -1.0))), with_one)
+
+
+def test_the_same_adapter_twice_adds_up(fresh: LocalEngine, model: ModelSpec, short: MakeRequest, adapter_path: Path) -> None:
+    alone = ModelSpec(base=model.base, device="cpu")
+    sha256 = fresh.offer_adapter(adapter_path)
+    assert not _differ(fresh.paint(alone, short(_use(sha256, 0.5), _use(sha256, 0.5))), fresh.paint(alone, short(_use(sha256))))
+
+
+def test_at_most_so_many_stay_and_the_oldest_goes(
+    fresh: LocalEngine, model: ModelSpec, short: MakeRequest, make_adapter: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import daemon.engine.adapters as adapters
+
+    monkeypatch.setattr(adapters, "MAX_RESIDENT", 2)
+    alone = ModelSpec(base=model.base, device="cpu")
+    offered = [fresh.offer_adapter(make_adapter(seed)) for seed in (20, 21, 22)]
+    first = fresh.paint(alone, short(_use(offered[0])))
+    for sha256 in offered[1:]:
+        fresh.paint(alone, short(_use(sha256)))
+    residents = fresh._loaded()
+    unet = residents.parts(fresh._sources(alone), "base")["unet"]
+    assert residents.shelf.carried(unet) == tuple(offered[1:])
+    assert len(unet.peft_config) == 2
+    assert not _differ(fresh.paint(alone, short(_use(offered[0]))), first), "a dropped one is loaded again"
+
+
+def test_a_changed_or_unknown_file_is_refused(
+    fresh: LocalEngine, model: ModelSpec, short: MakeRequest, make_adapter: Callable[[int], Path]
+) -> None:
+    alone = ModelSpec(base=model.base, device="cpu")
+    with pytest.raises(NegError, match="not known"):
+        fresh.paint(alone, short(_use("f" * 64)))
+    path = make_adapter(30)
+    sha256 = fresh.offer_adapter(path)
+    weights = load_file(path)
+    save_file({name: weight * 2 for name, weight in weights.items()}, path)
+    with pytest.raises(NegError, match="has changed"):
+        fresh.paint(alone, short(_use(sha256)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda weights, name: {**weights, name: np.full_like(weights[name], np.nan)}, "not finite"),
+        (lambda weights, name: {**weights, name: weights[name][:, :-1].copy()}, "does not fit"),
+        (lambda weights, name: {"unet.nowhere.to_q.lora_A.weight": weights[name]}, "does not fit"),
+    ],
+)
+def test_a_spoilt_file_is_refused_and_the_unet_stays_clean(
+    fresh: LocalEngine, model: ModelSpec, short: MakeRequest, make_adapter: Callable[[int], Path], spoil: Callable, words: str
+) -> None:
+    alone = ModelSpec(base=model.base, device="cpu")
+    before = fresh.paint(alone, short())
+    path = make_adapter(31)
+    weights = load_file(path)
+    save_file(spoil(weights, next(name for name in sorted(weights) if "lora_A" in name)), path)
+    with pytest.raises(NegError, match=words):
+        fresh.paint(alone, short(_use(fresh.offer_adapter(path))))
+    assert not _differ(fresh.paint(alone, short()), before)
+
+
+def test_the_refiner_carries_no_adapter(engine: LocalEngine, model: ModelSpec, make_request: MakeRequest, adapter_path: Path) -> None:
+    engine.paint(model, make_request(adapters=(_use(engine.offer_adapter(adapter_path)),)))
+    residents = engine._loaded()
+    refiner = residents.parts(engine._sources(model), "refiner")
+    for name in ("unet", "text_encoder_2"):
+        assert not [key for key, _ in refiner[name].named_parameters() if "lora" in key]

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.training.metrics import MetricsFile, Point, aligned_batches, last_batch, read_points
+
+
+def points(*steps: int) -> list[Point]:
+    return [Point(step, step / 10, 1e-4, 0.5) for step in steps]
+
+
+@given(st.integers(1, 95), st.data())
+def test_a_resumed_run_tells_the_same_batches(num_steps: int, data: st.DataObject) -> None:
+    everything = points(*range(1, num_steps + 1))
+    undisturbed = list(aligned_batches("j", everything, num_steps))
+    stopped = data.draw(st.integers(0, num_steps))
+    resumed = list(aligned_batches("j", everything[:stopped], num_steps))
+    for step in range(stopped + 1, num_steps + 1):
+        resumed += aligned_batches("j", last_batch(everything[:step]), num_steps)
+    assert resumed == undisturbed
+    assert [step for event in undisturbed for step in event.steps] == list(range(1, num_steps + 1))
+    assert len({event.key for event in undisturbed}) == len(undisturbed)
+
+
+def test_a_batch_with_a_hole_is_not_told() -> None:
+    found = list(aligned_batches("j", points(*range(3, 11), *range(11, 21), 21, 23, 24), 24))
+    assert [event.steps for event in found] == [tuple(range(11, 21))]
+
+
+def test_values_follow_the_steps() -> None:
+    (event,) = aligned_batches("j", points(1, 2, 3), 3)
+    assert event.steps == (1, 2, 3)
+    assert event.values == {"loss": (0.1, 0.2, 0.3), "learning_rate": (1e-4,) * 3, "grad_norm": (0.5,) * 3}
+
+
+def test_opened_at_a_step_it_forgets_what_lies_after(tmp_path: Path) -> None:
+    path = tmp_path / "metrics" / "m.jsonl"
+    file = MetricsFile(path, 0)
+    for point in points(1, 2, 3, 4):
+        file.append(point)
+    file.sync()
+    file.close()
+    file = MetricsFile(path, 2)
+    file.append(Point(3, 9.0, 1e-4, 0.5))
+    file.close()
+    assert [(point.step, point.loss) for point in read_points(path, 99)] == [(1, 0.1), (2, 0.2), (3, 9.0)]
+    assert len(path.read_bytes().splitlines()) == 3
+
+
+@pytest.mark.parametrize("rubbish", [b'{"step":3,"lo', b"\xff\xfe\n", b'{"step":"x"}\n', b"\n"])
+def test_a_torn_line_is_left_out(tmp_path: Path, rubbish: bytes) -> None:
+    path = tmp_path / "m.jsonl"
+    file = MetricsFile(path, 0)
+    file.append(points(1)[0])
+    file.close()
+    path.write_bytes(path.read_bytes() + rubbish)
+    assert [point.step for point in read_points(path, 99)] == [1]
+
+
+def test_points_come_back_bit_for_bit(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "m.jsonl", 0)
+    point = Point(1, 0.1 + 0.2, 1e-4 / 3, 5e-324)
+    file.append(point)
+    file.close()
+    assert read_points(tmp_path / "m.jsonl", 1) == [point]
