@@ -1,4 +1,4 @@
-"""What is in a safetensors file, read from its first bytes alone. Free of torch and of safetensors; bounded, since files come from strangers."""
+"""What is in a safetensors file, read from its first bytes alone, within limits: files come from strangers. Free of torch."""
 
 from __future__ import annotations
 

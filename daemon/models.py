@@ -21,11 +21,11 @@ from daemon.sources import Dtype, ModelSource, PartFiles, Role, read_json, resol
 
 __all__ = [
     "ModelSource",
-    "cuda_is_there",
-    "estimated_bytes",
     "check",
     "chosen_device",
     "chosen_dtype",
+    "cuda_is_there",
+    "estimated_bytes",
     "identify",
     "part_hashes",
     "resolve",

@@ -47,9 +47,9 @@ def check_weighting(prompt: str) -> NegError | None:
 
 
 def _foreign_syntax(prompt: str) -> NegError | None:
-    for match in _A1111_WEIGHT.finditer(prompt):
-        if not _escaped(prompt, match.start()):
-            return _error(prompt, match.start(), match.end(), "is another program's weighting", f"Write ({match[1].strip()}){match[2]}")
+    for weight in _A1111_WEIGHT.finditer(prompt):
+        if not _escaped(prompt, weight.start()):
+            return _error(prompt, weight.start(), weight.end(), "is another program's weighting", f"Write ({weight[1].strip()}){weight[2]}")
     match = _A1111_LORA.search(prompt)
     if match:
         return _error(

@@ -1,7 +1,6 @@
 """What every test gets: a home, state and sockets of its own, and one torch thread."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,12 @@ settings.load_profile("negtui")
 
 
 @pytest.fixture(autouse=True)
-def own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_places(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the developer's own workspace, state or cache."""
     for name in [name for name in os.environ if name.startswith("NEGTUI_") and name != "NEGTUI_TEST_SEED"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
-    yield
 
 
 @pytest.fixture

@@ -69,10 +69,11 @@ def _part_from_folder(folder: Path, name: str, dtype: Dtype) -> Any:
 
 def _load_scheduler(folder: Path) -> Any:
     name = read_json(folder / "scheduler_config.json").get("_class_name", "")
-    scheduler_class = getattr(diffusers, str(name), None)
-    if not (isinstance(scheduler_class, type) and issubclass(scheduler_class, diffusers.SchedulerMixin)):
+    scheduler_class: Any = getattr(diffusers, str(name), None)
+    if not isinstance(scheduler_class, type) or not issubclass(scheduler_class, diffusers.SchedulerMixin):
         raise NegError("incompatible", f"{folder} names {name!r}, which is no scheduler of diffusers.")
-    return scheduler_class.from_pretrained(folder, local_files_only=True)
+    loaded: Any = scheduler_class
+    return loaded.from_pretrained(folder, local_files_only=True)
 
 
 def _from_file(source: ModelSource, role: Role, wanted: Collection[str], dtype: Dtype, cache_path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,7 +116,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError)
 
 
-def retrying(action: Callable[[], Result], rungs: list[tuple[str, Callable[[], object]]]) -> Result:
+def retrying(action: Callable[[], Result], rungs: Sequence[tuple[str, Callable[[], object]]]) -> Result:
     """Run `action`; out of memory, climb the next rung (make room, in words) and run it again, until there is none left.
 
     Room is made outside the `except`: the traceback holds the tensors that did not fit.

@@ -92,7 +92,7 @@ def _require_readable(prompt: str, negative_prompt: str | None) -> None:
 def _require_no_swallowed_weight(prompts: list[Any]) -> None:
     """The last net below `check_weighting`: what compel took for plain words may not look like a weight."""
     for prompt in prompts:
-        for fragment in getattr(prompt, "children", None) or getattr(prompt, "prompts", ()):
+        for fragment in getattr(prompt, "children", None) or getattr(prompt, "prompts", None) or ():
             text = getattr(fragment, "text", "")
             if _SWALLOWED.search(text):
                 raise NegError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
@@ -56,9 +57,13 @@ class Watch:
         self._known = await asyncio.to_thread(self._scan)
         while True:
             try:
+                is_first = True
                 async for paths in changed_paths(self._sessions_path):
+                    if is_first:
+                        # What changed before the watch began, or while the folder was replaced.
+                        await self.compare()
+                    is_first = False
                     await self.note(paths)
-                # The folder was replaced: what is different now was changed meanwhile.
                 await self.compare()
             except OSError as error:
                 log.warning("Watching %s failed: %s", self._sessions_path, error)
@@ -138,21 +143,24 @@ def fingerprint(path: Path) -> str | None:
 
 
 async def changed_paths(folder: Path) -> AsyncIterator[set[Path]]:
-    """Batches of changed paths below `folder`, debounced; ends when `folder` is no longer the directory it was."""
+    """Batches of changed paths below `folder`, debounced, an empty one every few seconds; ends when `folder` is no longer the directory it was."""
     folder.mkdir(parents=True, exist_ok=True)
-    watched = folder.stat()
-    async for changes in awatch(
-        folder,
-        watch_filter=lambda change, path: is_interesting(folder, path),
-        debounce=DEBOUNCE_MILLISECONDS,
-        step=STEP_MILLISECONDS,
-        rust_timeout=CHECK_MILLISECONDS,
-        yield_on_timeout=True,
-    ):
-        if changes:
+    # Held open, its inode cannot become another directory's.
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        async for changes in awatch(
+            folder,
+            watch_filter=lambda change, path: is_interesting(folder, path),
+            debounce=DEBOUNCE_MILLISECONDS,
+            step=STEP_MILLISECONDS,
+            rust_timeout=CHECK_MILLISECONDS,
+            yield_on_timeout=True,
+        ):
             yield {Path(path) for _, path in changes}
-        if not is_same_directory(folder, watched.st_dev, watched.st_ino):
-            return
+            if not is_same_directory(folder, os.fstat(held)):
+                return
+    finally:
+        os.close(held)
 
 
 def is_interesting(folder: Path, path: str) -> bool:
@@ -162,10 +170,10 @@ def is_interesting(folder: Path, path: str) -> bool:
     return not hidden and parts[1:2] not in OWN_FOLDERS and not path.endswith(("~", ".swp", ".jsonl"))
 
 
-def is_same_directory(folder: Path, device: int, inode: int) -> bool:
-    """Whether `folder` still is the directory of that device and inode."""
+def is_same_directory(folder: Path, held: os.stat_result) -> bool:
+    """Whether `folder` still is the directory that `held` describes."""
     try:
         found = folder.stat()
     except OSError:
         return False
-    return (found.st_dev, found.st_ino) == (device, inode)
+    return os.path.samestat(found, held)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-import safetensors.torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 
 def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """A whole safetensors file. The library writes metadata in an order that changes from process to process: it is sorted here."""
-    plain = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    plain = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     length = int.from_bytes(plain[:8], "little")
     entries = json.loads(plain[8 : 8 + length])
     if metadata:
@@ -24,4 +24,4 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None =
 
 def from_bytes(content: bytes) -> dict[str, Tensor]:
     """The tensors of such a file; raises `safetensors.SafetensorError` where it is not one."""
-    return safetensors.torch.load(content)
+    return load(content)

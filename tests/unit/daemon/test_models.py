@@ -135,6 +135,7 @@ def test_a_vae_folder_is_recognised(tmp_path: Path) -> None:
 
 
 def test_room_counts_shared_parts_once() -> None:
-    weights = sum(path.stat().st_size for path in (*BASE_PATH.rglob("*.safetensors"), REFINER_PATH / "unet" / "diffusion_pytorch_model.safetensors"))
+    refiner_unet = REFINER_PATH / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = sum(path.stat().st_size for path in (*BASE_PATH.rglob("*.safetensors"), refiner_unet))
     estimated = models.estimated_bytes(TOY, 64, 64) - models.working_bytes(64, 64, "float32")
     assert estimated == pytest.approx(2 * weights, rel=0.02), "the files hold float16"

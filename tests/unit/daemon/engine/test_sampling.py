@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -70,46 +69,6 @@ def test_the_base_alone_paints_to_the_end(engine: LocalEngine, model: ModelSpec,
     alone = ModelSpec(base=model.base, device="cpu")
     ours = engine.paint(alone, make_request(refiner_sha256=None, denoising_split=None))
     assert ours.tobytes() == theirs.tobytes()
-
-
-def test_what_was_painted_before_does_not_matter(engine: LocalEngine, model: ModelSpec, make_request: MakeRequest) -> None:
-    request = make_request(prompt="a (blurry)1.4 red circle", negative_prompt="grainy")
-    first = engine.paint(model, request)
-    other = engine.paint(model, make_request(seed=12, guidance_scale=9.0, num_inference_steps=4, width=48))
-    assert other.size == (48, 64)
-    assert engine.paint(model, request).tobytes() == first.tobytes()
-
-
-def test_steps_count_over_base_and_refiner_with_small_previews(engine: LocalEngine, model: ModelSpec, make_request: MakeRequest) -> None:
-    seen = []
-
-    def on_step(step: int, num_steps: int, preview: Callable[[], bytes]) -> None:
-        with Image.open(io.BytesIO(preview())) as image:
-            seen.append((step, num_steps, image.format, image.size))
-
-    engine.paint(model, make_request(), on_step)
-    assert seen == [(step, 5, "JPEG", (64, 64)) for step in range(1, 6)]
-
-
-def test_an_exception_stops_at_that_step_and_the_engine_goes_on(engine: LocalEngine, model: ModelSpec, make_request: MakeRequest) -> None:
-    class Stop(Exception):
-        pass
-
-    steps = []
-
-    def on_step(step: int, num_steps: int, preview: Callable[[], bytes]) -> None:
-        steps.append(step)
-        if step == stop_at:
-            raise Stop
-
-    request = make_request()
-    whole = engine.paint(model, request)
-    for stop_at in (2, 5):
-        steps.clear()
-        with pytest.raises(Stop):
-            engine.paint(model, request, on_step)
-        assert steps == list(range(1, stop_at + 1))
-    assert engine.paint(model, request).tobytes() == whole.tobytes()
 
 
 def test_a_request_for_other_weights_is_refused(engine: LocalEngine, model: ModelSpec, make_request: MakeRequest) -> None:

@@ -16,12 +16,14 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.clients: list[zmq.Socket[bytes]] = []
         self.got: list[tuple[bytes, list[bytes] | None]] = []
         self.router = RouterSocket(self.context, folder / "x", lambda peer, frames: self.got.append((peer, frames)), lambda: None)
         self.path = folder / "x"
 
     def client(self) -> zmq.Socket[bytes]:
         client = self.context.socket(zmq.DEALER)
+        self.clients.append(client)
         client.setsockopt(zmq.LINGER, 0)
         client.setsockopt(zmq.RCVHWM, 10)
         client.connect(f"ipc://{self.path}")
@@ -43,7 +45,9 @@ def play(tmp_path: Path) -> Callable[[Callable[[Bench], Coroutine[Any, Any, None
                 await scene(bench)
             finally:
                 bench.router.close()
-                bench.context.destroy(linger=0)
+                for client in bench.clients:
+                    client.close(0)
+                bench.context.term()
 
         asyncio.run(whole())
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tiny_sdxl import (
     make_job,
     make_session,
     metrics_sha256,
+    run,
 )
 
 from daemon.protocol.errors import NegError
@@ -39,24 +39,6 @@ def durable(events: list[DurableEvent]) -> dict[str | None, DurableEvent]:
     return {event.key: event for event in events if event.key is not None}
 
 
-def run(path: Path, engine: TinyEngine, stop_at: int | None = None, how: str = "pause", **changes: Any) -> list[DurableEvent]:
-    """All events until the end, or until asked to stop after the `stop_at`-th training step."""
-    steps: list[int] = []
-
-    def tell(event: EphemeralEvent) -> None:
-        if isinstance(event, StepProgress) and event.phase == "train":
-            steps.append(event.step)
-
-    context = make_context(path, engine, tell=tell, asked=lambda: how if stop_at is not None and stop_at in steps else None)
-    events: list[DurableEvent] = []
-    try:
-        for event in train(make_job(**changes), context):
-            events.append(event)
-    except Interrupted as interrupted:
-        events.append(Logged(job_id="j", level="info", message=interrupted.how))
-    return events
-
-
 def test_it_tells_metrics_checkpoints_and_the_adapter(undisturbed: tuple[Path, list[DurableEvent]]) -> None:
     path, events = undisturbed
     assert [event.steps for event in events if isinstance(event, MetricsRecorded)] == [tuple(range(1, 11)), tuple(range(11, 15))]
@@ -70,17 +52,6 @@ def test_it_tells_metrics_checkpoints_and_the_adapter(undisturbed: tuple[Path, l
     record = json.loads((path / "adapters" / "wrong" / "training.json").read_text())
     assert (record["num_images"], record["adapter_sha256"], record["bit_exact"]) == (5, saved.sha256, True)
     assert record["num_parameters"] * 4 < saved.num_bytes
-
-
-def test_progress_and_timings_are_told(parts: Any, tmp_path: Path) -> None:
-    told: list[StepProgress] = []
-    context = make_context(make_session(tmp_path / "s"), TinyEngine(parts), tell=told.append)
-    list(train(make_job(), context))
-    assert set(context.timings) == {"load", "cache", "train", "export"}
-    assert [event.step for event in told if event.phase == "cache"] == [1, 2, 3, 4, 5]
-    steps = [event for event in told if event.phase == "train"]
-    assert [(event.step, event.num_steps) for event in steps] == [(step, 14) for step in range(1, 15)]
-    assert all(event.steps_per_second > 0 and event.eta_seconds >= 0 for event in steps[1:])
 
 
 def test_the_same_training_elsewhere_gives_the_same_bytes(parts: Any, tmp_path: Path, undisturbed: tuple[Path, list[DurableEvent]]) -> None:
@@ -234,21 +205,6 @@ def test_files_that_cannot_be_used_are_told_and_change_nothing(
     assert adapter_sha256(path) == adapter_sha256(undisturbed[0])
 
 
-def test_a_loss_that_explodes_names_the_step_and_keeps_the_checkpoint(parts: Any, tmp_path: Path) -> None:
-    path = make_session(tmp_path / "s")
-    changes = {"learning_rate": 1e19, "lr_scheduler": "constant_with_warmup", "lr_warmup_steps": 9, "checkpointing_steps": 1}
-    with pytest.raises(NegError, match=r"Training stopped at step \d+ of 14: the (loss|gradient) became (nan|inf)") as caught:
-        run(path, TinyEngine(parts), **changes)
-    step = int(caught.value.detail.message.split("step ")[1].split()[0])
-    assert f"The checkpoint of step {step - 1} is kept" in caught.value.detail.message
-    assert "learning_rate" in caught.value.detail.hint
-    assert (next((path / "checkpoints").iterdir()) / f"step-{step - 1:06d}").is_dir()
-    assert not (path / "adapters").exists()
-    # The same again ends the same way: it goes on from there.
-    with pytest.raises(NegError, match=f"at step {step} of 14"):
-        run(path, TinyEngine(parts), **changes)
-
-
 def test_a_damaged_checkpoint_is_told_and_the_end_is_the_same(
     parts: Any, tmp_path: Path, undisturbed: tuple[Path, list[DurableEvent]]
 ) -> None:
@@ -260,16 +216,6 @@ def test_a_damaged_checkpoint_is_told_and_the_end_is_the_same(
     assert any("step-000011 is left out" in event.message for event in events if isinstance(event, Logged))
     assert adapter_sha256(path) == adapter_sha256(undisturbed[0])
     assert metrics_sha256(path) == metrics_sha256(undisturbed[0])
-
-
-def test_going_on_with_other_threads_is_allowed_and_marked(parts: Any, tmp_path: Path) -> None:
-    path = make_session(tmp_path / "s")
-    run(path, TinyEngine(parts), 5)
-    state = next(path.rglob("step-000005/state.json"))
-    state.write_text(state.read_text().replace('"num_threads": "1"', '"num_threads": "64"'))
-    events = run(path, TinyEngine(parts))
-    assert any("num_threads 64 -> 1" in event.message for event in events if isinstance(event, Logged))
-    assert json.loads((path / "adapters" / "wrong" / "training.json").read_text())["bit_exact"] is False
 
 
 @pytest.mark.parametrize("call", [1, 4, 9, 14])
@@ -298,22 +244,6 @@ def test_nothing_usable_is_said_before_anything_is_loaded(tmp_path: Path) -> Non
     with pytest.raises(NegError, match="no images to train on"):
         run(tmp_path, engine)
     assert engine.num_borrowed == 0
-
-
-def test_a_prompt_that_is_too_long_is_told(parts: Any, tmp_path: Path) -> None:
-    events = run(make_session(tmp_path / "s"), TinyEngine(parts), max_train_steps=1, instance_prompt="w" * 40)
-    assert any("its end is cut off" in event.message for event in events if isinstance(event, Logged))
-
-
-def test_out_of_memory_is_said_in_words(parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overflow(*args: object, **options: object) -> Iterator[None]:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-    monkeypatch.setattr("daemon.training.loop.denoising_loss", overflow)
-    with pytest.raises(NegError, match="does not fit the device: CUDA out of memory") as caught:
-        run(make_session(tmp_path / "s"), TinyEngine(parts))
-    assert caught.value.detail.code == "gpu_oom"
-    assert not getattr(parts.unet, "peft_config", None)
 
 
 @pytest.mark.parametrize("num_kills", [5, pytest.param(50, marks=pytest.mark.full)])

@@ -20,8 +20,9 @@ import numpy as np
 from PIL import Image
 
 from daemon.engine.base import ModelIdentity
+from daemon.protocol.events import DurableEvent, EphemeralEvent, Logged, StepProgress
 from daemon.protocol.specs import ModelSpec, TrainingSpec, TrainJob
-from daemon.recipe import JobContext
+from daemon.recipe import Interrupted, JobContext
 
 RESOLUTION = 32
 IDENTITY = ModelIdentity(base_sha256="b" * 64, torch_dtype="float32")
@@ -162,6 +163,26 @@ def make_job(**changes: Any) -> TrainJob:
 
 def make_context(session_path: Path, engine: TinyEngine, **options: Any) -> JobContext:
     return JobContext(job_id="j", session="s", session_path=session_path, engine=engine, **options)
+
+
+def run(path: Path, engine: TinyEngine, stop_at: int | None = None, how: str = "pause", **changes: Any) -> list[DurableEvent]:
+    """All events until the end, or until asked to stop after the `stop_at`-th training step."""
+    steps: list[int] = []
+
+    def tell(event: EphemeralEvent) -> None:
+        if isinstance(event, StepProgress) and event.phase == "train":
+            steps.append(event.step)
+
+    from daemon.training.recipe import train
+
+    context = make_context(path, engine, tell=tell, asked=lambda: how if stop_at is not None and stop_at in steps else None)
+    events: list[DurableEvent] = []
+    try:
+        for event in train(make_job(**changes), context):
+            events.append(event)
+    except Interrupted as interrupted:
+        events.append(Logged(job_id="j", level="info", message=interrupted.how))
+    return events
 
 
 def adapter_sha256(session_path: Path, name: str = "wrong") -> str:

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon.engine.models import LocalEngine
+from daemon.protocol.specs import AdapterRequest, ImageRequest, ModelSpec
+
+MakeRequest = Callable[..., ImageRequest]
+
+
+def test_parts_are_loaded_once_and_shared_by_content(engine: LocalEngine, model: ModelSpec, make_request: MakeRequest) -> None:
+    engine.paint(model, make_request(num_inference_steps=5))
+    residents = engine._loaded()
+    sources = engine._sources(model)
+    base, refiner = residents.parts(sources, "base"), residents.parts(sources, "refiner")
+    assert base["vae"] is refiner["vae"]
+    assert base["text_encoder_2"] is refiner["text_encoder_2"]
+    assert base["unet"] is not refiner["unet"]
+    assert residents.parts(sources, "base")["unet"] is base["unet"]
+
+
+def test_training_borrows_a_clean_base_and_gives_it_back_clean(
+    engine: LocalEngine, model: ModelSpec, make_request: MakeRequest, adapter_path: Path
+) -> None:
+    import torch
+    from peft import LoraConfig
+
+    plain, carrying = make_request(), make_request(adapters=(AdapterRequest(sha256=engine.offer_adapter(adapter_path), weight=1.0),))
+    before, before_carrying = engine.paint(model, plain), engine.paint(model, carrying)
+    with contextlib.suppress(ZeroDivisionError), engine.borrow_training_parts(model) as parts:
+        names = {name for name, _ in parts.unet.named_parameters()}
+        assert not any("lora" in name for name in names), "lent without the adapters of painting"
+        assert parts.noise_scheduler.config.prediction_type == "v_prediction"
+        assert (parts.dtype, parts.device.type) == (torch.float32, "cpu")
+        config = LoraConfig(r=2, lora_alpha=2, init_lora_weights="gaussian", target_modules=["to_q", "to_k", "to_v", "to_out.0"])
+        parts.unet.add_adapter(config, adapter_name="default")
+        parts.unet.train()
+        parts.unet.enable_gradient_checkpointing()
+        sum(parameter.sum() for name, parameter in parts.unet.named_parameters() if "lora" in name).backward()
+        raise ZeroDivisionError
+    assert {name for name, _ in parts.unet.named_parameters()} == names
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in parts.unet.parameters())
+    assert not parts.unet.training
+    assert not parts.unet.is_gradient_checkpointing
+    assert engine.paint(model, plain).tobytes() == before.tobytes()
+    assert engine.paint(model, carrying).tobytes() == before_carrying.tobytes()
+
+
+def test_a_part_given_back_in_another_precision_is_loaded_anew(engine: LocalEngine, model: ModelSpec, make_request: MakeRequest) -> None:
+    import torch
+
+    before = engine.paint(model, make_request())
+    with engine.borrow_training_parts(model) as parts:
+        parts.unet.to(torch.bfloat16)
+    assert engine.paint(model, make_request()).tobytes() == before.tobytes()

@@ -1,0 +1,31 @@
+"""Export: folders that diffusers loads, swapped whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+
+from daemon.toy.export import export, swap
+
+
+def test_untrained_parts_already_load_as_pipelines(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    export(tmp_path / "work", tmp_path / "weights")
+    base = StableDiffusionXLPipeline.from_pretrained(tmp_path / "weights/base")
+    refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(tmp_path / "weights/refiner")
+    assert base.config.force_zeros_for_empty_prompt
+    assert refiner.config.requires_aesthetics_score
+    assert torch.equal(base.vae.conv_in.weight if hasattr(base.vae, "conv_in") else base.vae.decoder.conv_in.weight,
+                       refiner.vae.decoder.conv_in.weight)
+    assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == ["base", "refiner"]
+
+
+def test_a_swap_replaces_the_whole_folder(tmp_path: Path) -> None:
+    for name in ("new", "place"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.txt").touch()
+    swap(tmp_path / "new", tmp_path / "place")
+    assert [path.name for path in tmp_path.rglob("*.txt")] == ["new.txt"]
+    assert not (tmp_path / "new-old").exists()

@@ -1,0 +1,41 @@
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from daemon.config import places
+from daemon.protocol.errors import NegError
+from negtui.launch import ensure_daemon
+from negtui.line import is_listening
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEGTUI_RUNTIME", str(tmp_path / "r"))
+    monkeypatch.setenv("NEGTUI_BALLAST_MIB", "1")
+    monkeypatch.setenv("NEGTUI_MIN_FREE_MIB", "1")
+
+
+def test_a_daemon_is_started_once_by_however_many(tmp_path: Path) -> None:
+    found = places(tmp_path)
+
+    async def scene() -> list[bool]:
+        return await asyncio.gather(*(ensure_daemon(found) for _ in range(3)))
+
+    try:
+        asyncio.run(scene())
+        assert is_listening(found.ctl_endpoint)
+        assert asyncio.run(ensure_daemon(found)) is False
+    finally:
+        os.kill(int(found.lock_path.read_text()), signal.SIGKILL)
+
+
+def test_a_daemon_that_cannot_start_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / ".negtui").mkdir()
+    (tmp_path / ".negtui" / "neg.db").write_bytes(b"this is no database, but long enough to be looked at" * 100)
+    with pytest.raises(NegError, match=r"exit code 78") as failed:
+        asyncio.run(ensure_daemon(places(tmp_path)))
+    assert "neg.db" in failed.value.detail.message
+    assert "negd.log" in failed.value.detail.hint
