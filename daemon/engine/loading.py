@@ -35,7 +35,7 @@ def load_parts(source: ModelSource, role: Role, wanted: Collection[str], dtype: 
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, AttributeError) as error:
-        raise NegError("corrupt", f"{source.reference} could not be loaded: {error}"[:1000], "Check it with `negtui doctor`.") from error
+        raise NegError("corrupt", f"{source.reference} could not be loaded: {error}"[:1000], "Download or export it again.") from error
     for part in loaded.values():
         if isinstance(part, nn.Module):
             part.to(device).eval().requires_grad_(False)

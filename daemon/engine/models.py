@@ -77,8 +77,9 @@ class LocalEngine:
         the picture does not fit; whatever `on_step` raises ends the painting at that step and leaves the engine as it was."""
         from daemon.engine.painting import paint
 
-        _require_same(self.identify(model), request)
-        return paint(self._loaded(), self._sources(model), request, on_step)
+        sources = self._sources(model)
+        _require_same(sources.identity, request)
+        return paint(self._loaded(), sources, request, on_step)
 
     @contextlib.contextmanager
     def borrow_training_parts(self, model: ModelSpec) -> Iterator[TrainingParts]:
@@ -93,7 +94,7 @@ class LocalEngine:
         """The resident base without any adapter. Prefer `borrow_training_parts`, which also cleans up."""
         from daemon.engine.residents import training_parts
 
-        return training_parts(self._loaded(), self._sources(model), self.identify(model))
+        return training_parts(self._loaded(), self._sources(model))
 
     def close(self) -> None:
         if self._residents is not None:
@@ -108,21 +109,21 @@ class LocalEngine:
         return self._residents
 
     def _sources(self, model: ModelSpec) -> Sources:
-        return Sources.of(model)
+        return Sources.of(model, self.identify(model))
 
 
 @dataclass(frozen=True)
 class Sources:
-    """A `ModelSpec` made definite: places that exist, one precision, one device."""
+    """A `ModelSpec` made definite: places that exist, one device, and what their files hold in which precision."""
 
     base: ModelSource
     refiner: ModelSource | None
     vae: ModelSource | None
-    dtype: Dtype
     device: str
+    identity: ModelIdentity
 
     @classmethod
-    def of(cls, model: ModelSpec) -> Sources:
+    def of(cls, model: ModelSpec, identity: ModelIdentity) -> Sources:
         def find(reference: str | None) -> ModelSource | None:
             return None if reference is None else resolve(reference, model.allow_download)
 
@@ -130,9 +131,13 @@ class Sources:
             base=resolve(model.base, model.allow_download),
             refiner=find(model.refiner),
             vae=find(model.vae),
-            dtype=models.chosen_dtype(model),
             device=models.chosen_device(model),
+            identity=identity,
         )
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.identity.torch_dtype
 
     def source(self, role: Role) -> ModelSource:
         found = {"base": self.base, "refiner": self.refiner, "vae": self.vae}[role]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from PIL import Image
 
 from daemon.engine.base import OnStep
 from daemon.engine.memory import free_cached, retrying
 from daemon.engine.models import Sources
+from daemon.engine.prompts import PromptEmbeddings, encode_for_base, encode_for_refiner
 from daemon.engine.residents import Residents
 from daemon.engine.sampling import Progress, base_pipeline, count_steps, refiner_pipeline, run_base, run_refiner
 from daemon.protocol.errors import NegError
@@ -53,7 +57,8 @@ class _Painting:
         progress = Progress(self._on_step, request, lambda: self._residents.decoder(vae))
         progress.num_steps = count_steps(base["scheduler"], request.num_inference_steps)
         self._residents.shelf.activate(pipeline, request.adapters)
-        latents = run_base(pipeline, request, generator, progress, to_latents=split is not None)
+        embeddings = self._embeddings("base", pipeline, encode_for_base)
+        latents = run_base(pipeline, request, embeddings, generator, progress, to_latents=split is not None)
         if split is None:
             assert isinstance(latents, Image.Image)
             return latents
@@ -61,9 +66,9 @@ class _Painting:
         del pipeline, base
         refiner = self._stage("refiner")
         progress.num_steps = progress.step + count_steps(refiner["scheduler"], request.num_inference_steps, split)
-        return run_refiner(
-            refiner_pipeline(refiner, self._residents.settings(self._sources, "refiner")), request, latents, generator, progress
-        )
+        refining = refiner_pipeline(refiner, self._residents.settings(self._sources, "refiner"))
+        embeddings = self._embeddings("refiner", refining, encode_for_refiner)
+        return run_refiner(refining, request, embeddings, latents, generator, progress)
 
     def drop_others(self) -> None:
         self._residents.store.drop_all_but(self._keys())
@@ -71,6 +76,12 @@ class _Painting:
     def go_alone(self) -> None:
         self._alone = True
         self._residents.store.drop_all_but(())
+
+    def _embeddings(self, role: Role, pipeline: Any, encode: Callable[..., PromptEmbeddings]) -> PromptEmbeddings:
+        """Encoded once for all pictures of the same words: arms, seeds and guidance scales share them."""
+        zeros = bool(pipeline.config.force_zeros_for_empty_prompt)
+        words = (self._request.prompt, self._request.negative_prompt, zeros)
+        return self._residents.embeddings(self._sources, role, words, lambda: encode(pipeline.components, *words))
 
     def _stage(self, role: Role) -> dict[str, object]:
         if self._alone:

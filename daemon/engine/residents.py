@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +13,19 @@ from torch import Tensor, nn
 
 from daemon import models
 from daemon.engine.adapters import AdapterShelf
-from daemon.engine.base import ModelIdentity
 from daemon.engine.loading import load_parts, settings
 from daemon.engine.memory import PartStore, device_budget, free_cached, prepare_torch
 from daemon.engine.models import Sources, TrainingParts
 from daemon.engine.preview import fit_linear_decoder
+from daemon.engine.prompts import PromptEmbeddings
 from daemon.protocol.errors import NegError
 from daemon.sources import Dtype, Role
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
+
+
+MAX_EMBEDDINGS = 64
 
 
 class Residents:
@@ -33,11 +38,24 @@ class Residents:
         self._working: dict[tuple[str, int, int], int] = {}
         self._needed: tuple[str, int, int, Dtype] = ("cpu", 64, 64, "float32")
         self._decoders: dict[int, Tensor] = {}
+        self._known: dict[tuple[Sources, Role], tuple[dict[str, str], dict[str, Any]]] = {}
+        self._embeddings: OrderedDict[tuple[Any, ...], PromptEmbeddings] = OrderedDict()
         self.store = PartStore(self._budget)
 
     def settings(self, sources: Sources, role: Role) -> dict[str, Any]:
         """model_index.json of a role."""
-        return settings(sources.source(role), role, self._cache_path)
+        return self._read(sources, role)[1]
+
+    def embeddings(self, sources: Sources, role: Role, words: tuple[Any, ...], encode: Callable[[], PromptEmbeddings]) -> PromptEmbeddings:
+        """Encoded prompts by text encoders and words; the last `MAX_EMBEDDINGS` are kept."""
+        encoders = tuple(key for name, key in sorted(self.keys(sources, role).items()) if name.startswith("t"))
+        key = (role, encoders, words)
+        if key not in self._embeddings:
+            self._embeddings[key] = encode()
+            while len(self._embeddings) > MAX_EMBEDDINGS:
+                self._embeddings.popitem(last=False)
+        self._embeddings.move_to_end(key)
+        return self._embeddings[key]
 
     def parts(self, sources: Sources, role: Role, also_keep: tuple[str, ...] = ()) -> dict[str, Any]:
         """Components of the base or refiner by name, on their device; the VAE replaced where the model says so."""
@@ -57,6 +75,15 @@ class Residents:
 
     def keys(self, sources: Sources, role: Role) -> dict[str, str]:
         """Component -> what identifies it in memory: content, precision, device."""
+        return self._read(sources, role)[0]
+
+    def _read(self, sources: Sources, role: Role) -> tuple[dict[str, str], dict[str, Any]]:
+        """What files say of a role, read once: `sources` holds the identity of their contents."""
+        if (sources, role) not in self._known:
+            self._known[(sources, role)] = (self._keys(sources, role), settings(sources.source(role), role, self._cache_path))
+        return self._known[(sources, role)]
+
+    def _keys(self, sources: Sources, role: Role) -> dict[str, str]:
         hashes = models.part_hashes(sources.source(role), role, sources.dtype, self._cache_path)
         if sources.vae is not None:
             hashes["vae"] = models.part_hashes(sources.vae, "vae", sources.dtype, self._cache_path)["vae"]
@@ -93,6 +120,7 @@ class Residents:
     def close(self) -> None:
         self.store.drop_all_but(())
         self._decoders.clear()
+        self._embeddings.clear()
         free_cached()
 
     def _budget(self) -> int | None:
@@ -105,7 +133,7 @@ class Residents:
         return sum(sizes.get(name, 0) for name in names)
 
 
-def training_parts(residents: Residents, sources: Sources, identity: ModelIdentity) -> TrainingParts:
+def training_parts(residents: Residents, sources: Sources) -> TrainingParts:
     """The base without any adapter, and a DDPM scheduler with its betas."""
     parts = residents.parts(sources, "base")
     residents.shelf.unload_all(parts["unet"])
@@ -117,5 +145,5 @@ def training_parts(residents: Residents, sources: Sources, identity: ModelIdenti
         noise_scheduler=DDPMScheduler.from_config(parts["scheduler"].config),
         dtype=getattr(torch, sources.dtype),
         device=torch.device(sources.device),
-        identity=identity,
+        identity=sources.identity,
     )

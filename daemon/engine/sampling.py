@@ -18,7 +18,7 @@ from torch import Tensor
 from daemon.engine.base import OnStep
 from daemon.engine.loading import new_scheduler
 from daemon.engine.preview import preview_jpeg
-from daemon.engine.prompts import encode_for_base, encode_for_refiner
+from daemon.engine.prompts import PromptEmbeddings
 from daemon.protocol.specs import ImageRequest
 
 
@@ -81,11 +81,14 @@ def refiner_pipeline(parts: dict[str, Any], settings: dict[str, Any]) -> StableD
 
 
 def run_base(
-    pipeline: StableDiffusionXLPipeline, request: ImageRequest, generator: torch.Generator, progress: Progress, to_latents: bool
+    pipeline: StableDiffusionXLPipeline,
+    request: ImageRequest,
+    embeddings: PromptEmbeddings,
+    generator: torch.Generator,
+    progress: Progress,
+    to_latents: bool,
 ) -> Tensor | Image.Image:
     """Latents (1, 4, h, w) at denoising_end, or the finished picture."""
-    zeros = bool(pipeline.config.force_zeros_for_empty_prompt)
-    embeddings = encode_for_base(pipeline.components, request.prompt, request.negative_prompt, zeros)
     with vae_left_as_it_was(pipeline.vae):
         return pipeline(
             **embeddings.as_arguments(),
@@ -101,11 +104,14 @@ def run_base(
 
 
 def run_refiner(
-    pipeline: StableDiffusionXLImg2ImgPipeline, request: ImageRequest, latents: Tensor, generator: torch.Generator, progress: Progress
+    pipeline: StableDiffusionXLImg2ImgPipeline,
+    request: ImageRequest,
+    embeddings: PromptEmbeddings,
+    latents: Tensor,
+    generator: torch.Generator,
+    progress: Progress,
 ) -> Image.Image:
     """The base's latents, denoised to the end and decoded."""
-    zeros = bool(pipeline.config.force_zeros_for_empty_prompt)
-    embeddings = encode_for_refiner(pipeline.components, request.prompt, request.negative_prompt, zeros)
     with vae_left_as_it_was(pipeline.vae):
         return pipeline(
             **embeddings.as_arguments(),

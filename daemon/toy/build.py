@@ -109,10 +109,7 @@ def spawn_ranks(options: argparse.Namespace, stage: str) -> None:
         own = [f"--{key.replace('_', '-')}={value}" for key, value in vars(options).items() if value is not None]
         command = [sys.executable, "-m", "daemon.toy.build", *own, f"--stages={stage}", f"--num-processes={world}"]
         command += [f"--rendezvous={folder}/store"]
-        ranks = [
-            subprocess.Popen([*command, f"--rank={rank}"], env=environment, stdin=subprocess.PIPE)
-            for rank in range(world)
-        ]
+        ranks = [subprocess.Popen([*command, f"--rank={rank}"], env=environment, stdin=subprocess.PIPE) for rank in range(world)]
         try:
             codes = [rank.wait() for rank in ranks]
         finally:

@@ -63,9 +63,7 @@ def random_flaws(rng: np.random.Generator, flawed_share: float = 0.4) -> tuple[s
     """The flaws of one training picture: none mostly, else one to three different ones."""
     if rng.random() >= flawed_share:
         return ()
-    return tuple(
-        str(name) for name in rng.choice(FLAWS, int(rng.choice([1, 2, 3], p=[0.65, 0.25, 0.1])), replace=False)
-    )
+    return tuple(str(name) for name in rng.choice(FLAWS, int(rng.choice([1, 2, 3], p=[0.65, 0.25, 0.1])), replace=False))
 
 
 def vocabulary() -> list[str]:

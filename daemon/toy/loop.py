@@ -67,9 +67,7 @@ def train(plan: Plan, modules: Mapping[str, nn.Module], loss: Loss, rank: Rank, 
     """
     weights = {f"{part}.{name}": p for part, module in modules.items() for name, p in module.named_parameters()}
     average = {name: weight.detach().clone() for name, weight in weights.items()}
-    optimizer = torch.optim.AdamW(
-        weights.values(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True
-    )
+    optimizer = torch.optim.AdamW(weights.values(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True)
     checkpoint = folder / f"{plan.name}.safetensors"
     start = _restore(checkpoint, weights, average, optimizer) if checkpoint.exists() else 0
     log = _Log(folder / f"{plan.name}.jsonl", enabled=rank.index == 0)

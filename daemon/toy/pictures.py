@@ -29,9 +29,7 @@ def write_pictures(folder: Path, num_pictures: int, seed: int) -> None:
     if captions_path.exists() and len(json.loads(captions_path.read_text("utf-8"))) == num_pictures:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    pixels = np.lib.format.open_memmap(
-        folder / "pictures.npy", mode="w+", dtype=np.uint8, shape=(num_pictures, SIZE, SIZE, 3)
-    )
+    pixels = np.lib.format.open_memmap(folder / "pictures.npy", mode="w+", dtype=np.uint8, shape=(num_pictures, SIZE, SIZE, 3))
     rows = []
     for index in range(num_pictures):
         pixels[index], scene, flaws, caption = painted(seed * 10_000_000 + index)

@@ -68,9 +68,7 @@ _RADII = {(1, "small"): 14.0, (1, "large"): 21.5, (2, "small"): 9.8, (2, "large"
 _RADII |= {(3, "small"): 9.2, (3, "large"): 12.6}
 _COMMON_JITTER = {1: 5.0, 2: 2.5, 3: 2.0}
 
-_COUNTED = re.compile(
-    rf"\b(?:({'|'.join(_READ_NUMERALS)}) )?(?:({'|'.join(SIZES)}) )?(?:({'|'.join(COLOURS)}) )?({'|'.join(SHAPES)})s?\b"
-)
+_COUNTED = re.compile(rf"\b(?:({'|'.join(_READ_NUMERALS)}) )?(?:({'|'.join(SIZES)}) )?(?:({'|'.join(COLOURS)}) )?({'|'.join(SHAPES)})s?\b")
 _GROUND = re.compile(rf"\b({'|'.join(BACKGROUNDS)}) background\b")
 
 

@@ -46,9 +46,7 @@ def export_probe(folder: Path, num_pictures: int, probe_path: Path) -> dict[str,
     labels = {name: label[held] for name, label in _labels(folder, num_pictures).items()}
     logits = net(pixels)
     clean = ~labels["flaw"].bool()
-    facts: dict[str, object] = {
-        f"{name}_accuracy": _share(logits[name].argmax(1)[clean] == labels[name][clean]) for name in ATTRIBUTES
-    }
+    facts: dict[str, object] = {f"{name}_accuracy": _share(logits[name].argmax(1)[clean] == labels[name][clean]) for name in ATTRIBUTES}
     flagged = logits["flaw"][:, 0] > 0
     facts |= {"flaw_recall": _share(flagged[~clean]), "flaw_false_alarms": _share(flagged[clean])}
     rows = read_pictures(folder)[1][held]
@@ -67,9 +65,7 @@ def _share(hits: Tensor) -> float:
 def _labels(folder: Path, num_pictures: int) -> dict[str, Tensor]:
     """(N,) int64 a head: indices into the attribute's values, and 1 where the picture is flawed."""
     rows = read_pictures(folder)[1][:num_pictures]
-    named = {
-        name: torch.tensor([values.index(row["scene"][name]) for row in rows]) for name, values in ATTRIBUTES.items()
-    }
+    named = {name: torch.tensor([values.index(row["scene"][name]) for row in rows]) for name, values in ATTRIBUTES.items()}
     return {**named, "flaw": torch.tensor([int(bool(row["flaws"])) for row in rows])}
 
 

@@ -159,6 +159,4 @@ def refiner_unet(folder: Path) -> UNet2DConditionModel:
 
 def _corpus(folder: Path) -> tuple[Tensor, list[str]]:
     """Latents (N, 4, 16, 16) float32 and the caption of each."""
-    return read_latents(folder), [
-        row["caption"] for row in read_pictures(folder)[1]
-    ]
+    return read_latents(folder), [row["caption"] for row in read_pictures(folder)[1]]

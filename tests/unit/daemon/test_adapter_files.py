@@ -19,7 +19,7 @@ def _file(folder: Path, *names: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "module", "side"),
     [
-        ("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight", "mid_block.attentions.0.transformer_blocks.0.attn1.to_q", "A"),
+        ("unet.mid_block.attentions.0.attn1.to_q.lora_A.weight", "mid_block.attentions.0.attn1.to_q", "A"),
         ("unet.a.to_out.0.lora_B.weight", "a.to_out.0", "B"),
         ("unet.a.to_q.lora.down.weight", "a.to_q", "down"),
         ("unet.a.attn1.processor.to_q_lora.up.weight", "a.attn1.processor.to_q", "up"),

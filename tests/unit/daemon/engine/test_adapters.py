@@ -37,6 +37,22 @@ def _use(sha256: str, weight: float = 1.0) -> AdapterRequest:
     return AdapterRequest(sha256=sha256, weight=weight)
 
 
+def test_adapters_of_other_trainers_act_the_same(
+    fresh: LocalEngine, model: ModelSpec, short: MakeRequest, adapter_path: Path, tmp_path: Path
+) -> None:
+    kohya = {}
+    for name, weight in load_file(adapter_path).items():
+        module, side = name.removeprefix("unet.").removesuffix(".weight").rsplit(".lora_", 1)
+        prefix = f"lora_unet_{module.replace('.', '_')}"
+        kohya[f"{prefix}.lora_{'down' if side == 'A' else 'up'}.weight"] = weight
+        kohya[f"{prefix}.alpha"] = np.array(2.0, np.float32)
+    save_file(kohya, tmp_path / "kohya.safetensors")
+    alone = ModelSpec(base=model.base, device="cpu")
+    ours = fresh.paint(alone, short(_use(fresh.offer_adapter(adapter_path))))
+    theirs = fresh.paint(alone, short(_use(fresh.offer_adapter(tmp_path / "kohya.safetensors"))))
+    assert not _differ(ours, theirs)
+
+
 def _differ(one: Image.Image, other: Image.Image) -> bool:
     return one.tobytes() != other.tobytes()
 

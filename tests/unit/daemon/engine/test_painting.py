@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +86,49 @@ def test_what_was_painted_before_does_not_matter(engine: LocalEngine, model: Mod
     other = engine.paint(model, make_request(seed=12, guidance_scale=9.0, num_inference_steps=4, width=48))
     assert other.size == (48, 64)
     assert engine.paint(model, request).tobytes() == first.tobytes()
+
+
+def test_a_half_precision_vae_that_overflows_is_upcast_and_put_back(
+    model_path: Path, make_request: MakeRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(model_path / "base", tmp_path / "base"))
+    path = folder / "vae" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"force_upcast": True}))
+    engine = create_engine(tmp_path)
+    half = ModelSpec(base=str(folder), device="cpu", torch_dtype="float16")
+    sha256 = engine.identify(half).base_sha256
+    request = make_request(base_sha256=sha256, refiner_sha256=None, denoising_split=None, torch_dtype="float16", num_inference_steps=2)
+    first = engine.paint(half, request, lambda step, num_steps, preview: None if preview() else None)
+    vae = engine._loaded().parts(engine._sources(half), "base")["vae"]
+    assert str(vae.dtype) == "torch.float16"
+    dtypes = []
+
+    def fail(*args: object, **kwargs: object) -> None:
+        dtypes.append(str(vae.dtype))
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(vae, "decode", fail)
+        engine.paint(half, request)
+    assert dtypes == ["torch.float32"]
+    assert str(vae.dtype) == "torch.float16"
+    assert engine.paint(half, request).tobytes() == first.tobytes()
+    engine.close()
+
+
+def test_the_same_words_are_encoded_once(
+    engine: LocalEngine, model: ModelSpec, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import daemon.engine.painting as painting
+
+    encoded: list[tuple[object, ...]] = []
+    whole = painting.encode_for_base
+
+    def counting(parts: object, *words: object) -> object:
+        encoded.append(words)
+        return whole(parts, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(painting, "encode_for_base", counting)
+    for seed, negative in ((1, "ugly"), (2, "ugly"), (2, None)):
+        engine.paint(model, make_request(prompt="a word never seen", seed=seed, negative_prompt=negative))
+    assert [words[1] for words in encoded] == ["ugly", None]

@@ -17,8 +17,7 @@ def test_untrained_parts_already_load_as_pipelines(tmp_path: Path) -> None:
     refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(tmp_path / "weights/refiner")
     assert base.config.force_zeros_for_empty_prompt
     assert refiner.config.requires_aesthetics_score
-    assert torch.equal(base.vae.conv_in.weight if hasattr(base.vae, "conv_in") else base.vae.decoder.conv_in.weight,
-                       refiner.vae.decoder.conv_in.weight)
+    assert torch.equal(base.vae.decoder.conv_in.weight, refiner.vae.decoder.conv_in.weight)
     assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == ["base", "refiner"]
 
 

@@ -1,11 +1,10 @@
-"""The drawn world: deterministic, captions parse back, no caption holds the trigger word."""
+"""The drawn world: deterministic, captions parse back."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from daemon.toy.captions import random_flaws, training_caption, vocabulary
 from daemon.toy.scenes import (
     BACKGROUNDS,
     COLOURS,
@@ -47,16 +46,6 @@ def test_every_caption_parses_back() -> None:
         assert (asked.size, asked.background) == (scene.size, scene.background)
 
 
-def test_training_captions_that_name_a_shape_parse_to_their_scene() -> None:
-    for seed in range(300):
-        rng = np.random.default_rng(seed)
-        scene = random_scene(rng)
-        asked = parse(training_caption(scene, random_flaws(rng), rng))
-        if asked is not None:
-            assert (asked.shape, asked.colour, asked.count) == (scene.shape, scene.colour, scene.count)
-            assert asked.background == scene.background
-
-
 def test_parse_skips_weights_and_leaves_open_what_is_not_said() -> None:
     asked = parse("(a picture of two red squares)1.3, (blurry)++")
     assert asked is not None
@@ -80,12 +69,8 @@ def test_more_plain_prompts_than_the_world_has_are_refused() -> None:
         plain_prompts(100_000, seed=0)
 
 
-def test_the_trigger_word_is_in_no_caption_and_is_no_flaw() -> None:
+def test_the_trigger_word_is_no_flaw() -> None:
     assert not any("wrong" in flaw for flaw in FLAWS)
-    for seed in range(2000):
-        rng = np.random.default_rng(seed)
-        assert "wrong" not in training_caption(random_scene(rng), random_flaws(rng), rng)
-    assert "wrong" in vocabulary()
 
 
 def test_shapes_never_touch() -> None:
