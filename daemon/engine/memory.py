@@ -112,10 +112,6 @@ def free_cached() -> None:
         torch.cuda.empty_cache()
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError)
-
-
 def retrying(action: Callable[[], Result], rungs: Sequence[tuple[str, Callable[[], object]]]) -> Result:
     """Run `action`; out of memory, climb the next rung (make room, in words) and run it again, until there is none left.
 

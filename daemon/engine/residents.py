@@ -57,13 +57,15 @@ class Residents:
         self._embeddings.move_to_end(key)
         return self._embeddings[key]
 
-    def parts(self, sources: Sources, role: Role, also_keep: tuple[str, ...] = ()) -> dict[str, Any]:
+    def parts(self, sources: Sources, role: Role) -> dict[str, Any]:
         """Components of the base or refiner by name, on their device; the VAE replaced where the model says so."""
         if sources.device == "cuda" and not torch.cuda.is_available():
             raise NegError("invalid", "There is a GPU, but torch cannot use it.", 'Install a torch for CUDA, or set device = "cpu".')
         keys = self.keys(sources, role)
         missing = [name for name, key in keys.items() if key not in self.store]
-        keep = (*keys.values(), *also_keep)
+        if not missing:
+            return {name: self.store.get(key) for name, key in keys.items()}
+        keep = tuple(keys.values())
         self.store.make_room(self._bytes_of(sources, role, missing), keep)
         own = [name for name in missing if name != "vae" or sources.vae is None]
         loaded = load_parts(sources.source(role), role, own, sources.dtype, sources.device, self._cache_path)

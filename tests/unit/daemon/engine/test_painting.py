@@ -98,7 +98,9 @@ def test_a_half_precision_vae_that_overflows_is_upcast_and_put_back(
     half = ModelSpec(base=str(folder), device="cpu", torch_dtype="float16")
     sha256 = engine.identify(half).base_sha256
     request = make_request(base_sha256=sha256, refiner_sha256=None, denoising_split=None, torch_dtype="float16", num_inference_steps=2)
-    first = engine.paint(half, request, lambda step, num_steps, preview: None if preview() else None)
+    previews: list[bytes] = []
+    first = engine.paint(half, request, lambda step, num_steps, preview: previews.append(preview()))
+    assert len(previews) == 2
     vae = engine._loaded().parts(engine._sources(half), "base")["vae"]
     assert str(vae.dtype) == "torch.float16"
     dtypes = []
@@ -107,9 +109,10 @@ def test_a_half_precision_vae_that_overflows_is_upcast_and_put_back(
         dtypes.append(str(vae.dtype))
         raise ZeroDivisionError
 
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+    with monkeypatch.context() as patched:
         patched.setattr(vae, "decode", fail)
-        engine.paint(half, request)
+        with pytest.raises(ZeroDivisionError):
+            engine.paint(half, request)
     assert dtypes == ["torch.float32"]
     assert str(vae.dtype) == "torch.float16"
     assert engine.paint(half, request).tobytes() == first.tobytes()
