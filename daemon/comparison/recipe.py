@@ -12,10 +12,11 @@ from daemon.comparison.effects import CellValues, arm_means, find_effects, verdi
 from daemon.comparison.findings import Findings
 from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
 from daemon.comparison.outputs import Summary, read_summary, write_outputs
-from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells, read_prompts_file
+from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.engine.base import ModelIdentity
 from daemon.manifest import Manifest
 from daemon.pictures import PaintPace, image_id, paint_or_reuse
+from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ComparisonSaved, DurableEvent, ImageSaved

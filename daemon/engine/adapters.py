@@ -14,8 +14,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
-from daemon.adapter_files import LORA_WEIGHT, check_adapter_file
 from daemon.files import sha256_file
+from daemon.models.adapter_files import LORA_WEIGHT, check_adapter_file
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import AdapterRequest
 

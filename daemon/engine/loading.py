@@ -13,9 +13,9 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from daemon.models import PARTS, vae_folder
+from daemon.models.single_file import config_folder
+from daemon.models.sources import Dtype, ModelSource, Role, read_json, weight_files
 from daemon.protocol.errors import NegError
-from daemon.single_file import config_folder
-from daemon.sources import Dtype, ModelSource, Role, read_json, weight_files
 
 MODULES: dict[str, Any] = {
     "unet": UNet2DConditionModel,

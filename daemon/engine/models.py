@@ -14,9 +14,9 @@ from PIL import Image
 from daemon import models
 from daemon.engine.base import ModelIdentity, OnStep
 from daemon.files import sha256_file
+from daemon.models.sources import Dtype, ModelSource, Role, resolve
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRequest, ModelSpec
-from daemon.sources import Dtype, ModelSource, Role, resolve
 
 if TYPE_CHECKING:
     from daemon.engine.residents import Residents
@@ -59,7 +59,7 @@ class LocalEngine:
         return models.identify(model, self._cache_path)
 
     def offer_adapter(self, path: Path) -> str:
-        from daemon.adapter_files import check_adapter_file
+        from daemon.models.adapter_files import check_adapter_file
 
         path = path.resolve()
         if not path.is_file():

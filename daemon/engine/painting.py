@@ -14,9 +14,9 @@ from daemon.engine.models import Sources
 from daemon.engine.prompts import PromptEmbeddings, encode_for_base, encode_for_refiner
 from daemon.engine.residents import Residents
 from daemon.engine.sampling import Progress, base_pipeline, count_steps, refiner_pipeline, run_base, run_refiner
+from daemon.models.sources import Role
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRequest
-from daemon.sources import Role
 
 
 def paint(residents: Residents, sources: Sources, request: ImageRequest, on_step: OnStep | None) -> Image.Image:

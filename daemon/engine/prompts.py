@@ -11,7 +11,7 @@ import torch
 from compel import Compel, CompelForSDXL, ReturnedEmbeddingsType
 from torch import Tensor
 
-from daemon.prompts import check_weighting
+from daemon.prompts.weighting import check_weighting
 from daemon.protocol.errors import NegError
 
 _SWALLOWED = re.compile(r"(?<!\\)\)(?:[+-]|\d|\.\d)")

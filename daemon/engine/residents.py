@@ -18,8 +18,8 @@ from daemon.engine.memory import PartStore, device_budget, free_cached, prepare_
 from daemon.engine.models import Sources, TrainingParts
 from daemon.engine.preview import fit_linear_decoder
 from daemon.engine.prompts import PromptEmbeddings
+from daemon.models.sources import Dtype, Role
 from daemon.protocol.errors import NegError
-from daemon.sources import Dtype, Role
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

@@ -143,7 +143,7 @@ def fingerprint(path: Path) -> str | None:
 
 
 async def changed_paths(folder: Path) -> AsyncIterator[set[Path]]:
-    """Batches of changed paths below `folder`, debounced, an empty one every few seconds; ends when `folder` is no longer the directory it was."""
+    """Batches of changed paths below `folder`, debounced, an empty one every few seconds; ends when `folder` is another directory."""
     folder.mkdir(parents=True, exist_ok=True)
     # Held open, its inode cannot become another directory's.
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

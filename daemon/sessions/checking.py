@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 
 from daemon import models
-from daemon.files import inside
-from daemon.prompts import check_weighting
+from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import ComparisonSpec, SessionSpec
+from daemon.protocol.specs import ComparisonSpec, PromptSpec, SessionSpec
 from daemon.sessions.reading import read
 
 _PNG_BYTES_PER_PIXEL = 2
@@ -36,31 +35,8 @@ def warnings(spec: SessionSpec, folder: Path) -> list[str]:
     return [*found, *_gpu_room(spec), *_adapters(spec, folder), *_prompts(spec, folder)]
 
 
-def read_prompts(comparison: ComparisonSpec, folder: Path) -> list[str]:
-    """The prompts of `prompts_file`, without their seeds and without comments, if there is such a file.
-
-    Raises `NegError` where it is missing, leads out of `folder`, or a line is wrong.
-    """
-    if comparison.prompts_file is None:
-        return []
-    path = inside(folder, comparison.prompts_file)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError):
-        message = f"comparison.prompts_file {comparison.prompts_file!r} is not a text file in the session's folder."
-        raise NegError("invalid", message, "Put it there, a prompt a line.") from None
-    prompts = []
-    for number, line in enumerate(lines, start=1):
-        prompt = "" if line.strip() == "#" or line.startswith("# ") else line.split("\t", 1)[-1].strip()
-        error = check_weighting(prompt)
-        if error is not None:
-            raise NegError("invalid", f"{comparison.prompts_file}, line {number}: {error.detail.message}", error.detail.hint)
-        prompts += [prompt] if prompt else []
-    return prompts
-
-
-def needed_bytes(spec: SessionSpec) -> int:
-    """Bytes that a whole run of `spec` will write, about: pictures, caches, adapter and checkpoints."""
+def needed_bytes(spec: SessionSpec, folder: Path) -> int:
+    """Bytes that a whole run of `spec` in `folder` will write, about: pictures, caches, adapter and checkpoints."""
     needed = 0.0
     num_images = 0
     if spec.synthesis is not None:
@@ -74,14 +50,14 @@ def needed_bytes(spec: SessionSpec) -> int:
         needed += 7 * spec.training.rank * _LORA_BYTES_PER_RANK * share
     if spec.comparison is not None:
         act3 = spec.comparison
-        num_blocks = (act3.num_prompts or len(act3.prompts)) * len(act3.seeds)
+        num_blocks = (act3.num_prompts or len(_all_prompts(act3, folder))) * len(act3.seeds)
         needed += num_blocks * len(act3.arms) * act3.width * act3.height * _PNG_BYTES_PER_PIXEL
     return int(needed)
 
 
 def _require_room(spec: SessionSpec, folder: Path) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free, needed = shutil.disk_usage(existing).free, needed_bytes(spec)
+    free, needed = shutil.disk_usage(existing).free, needed_bytes(spec, folder)
     if free < needed:
         message = f"The session will write about {needed / 2**20:.0f} MiB; {existing} has {free / 2**20:.0f} MiB free."
         raise NegError("disk_full", message, "Free some room, or make fewer or smaller pictures.")
@@ -120,10 +96,15 @@ def _adapters(spec: SessionSpec, folder: Path) -> list[str]:
 def _prompts(spec: SessionSpec, folder: Path) -> list[str]:
     if spec.comparison is None:
         return []
-    prompts = [prompt.prompt for prompt in spec.comparison.prompts] + read_prompts(spec.comparison, folder)
+    prompts = _all_prompts(spec.comparison, folder)
     found = []
     if not prompts:
         found.append("The comparison's prompts_file holds no prompts.")
     elif spec.comparison.num_prompts > len(prompts):
         found.append(f"comparison.num_prompts is {spec.comparison.num_prompts}, but there are {len(prompts)} prompts.")
     return found
+
+
+def _all_prompts(comparison: ComparisonSpec, folder: Path) -> tuple[PromptSpec, ...]:
+    more = read_prompts_file(folder, comparison.prompts_file) if comparison.prompts_file else ()
+    return (*comparison.prompts, *more)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.prompts import check_weighting
+from daemon.prompts.weighting import check_weighting
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import SessionSpec
 from daemon.sessions.allowed import admits_none, admits_text, did_you_mean, fields_at, in_words, type_at

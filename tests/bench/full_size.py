@@ -25,8 +25,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from daemon import published
 from daemon.engine.models import LocalEngine, create_engine
+from daemon.models import published
 from daemon.protocol.specs import AdapterRequest, ImageRequest, ModelSpec
 from daemon.toy import BASE_PATH
 

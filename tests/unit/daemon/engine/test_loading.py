@@ -12,11 +12,11 @@ from safetensors.numpy import load_file, save_file
 
 from daemon import models
 from daemon.engine.models import LocalEngine
-from daemon.headers import read_header
+from daemon.models.headers import read_header
+from daemon.models.single_file import role_of
+from daemon.models.sources import resolve
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRequest, ModelSpec
-from daemon.single_file import role_of
-from daemon.sources import resolve
 
 Weights = dict[str, np.ndarray]
 MakeRequest = Callable[..., ImageRequest]

@@ -90,7 +90,7 @@ def test_foreign_weights_are_refused(pipelines: tuple[Any, Any]) -> None:
 
 def test_a_weight_that_compel_swallows_is_refused_even_where_the_checker_sees_none(pipelines: tuple[Any, Any]) -> None:
     from daemon.engine.prompts import encode_for_base
-    from daemon.prompts import check_weighting
+    from daemon.prompts.weighting import check_weighting
 
     prompt = "ab. 3.5 ((-(it's) C co+op)1.4 a)1.4"
     assert check_weighting(prompt) is None

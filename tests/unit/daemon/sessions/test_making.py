@@ -48,7 +48,7 @@ def test_a_session_can_be_a_template(sessions_path: Path) -> None:
         ("mine", "toy", {"training.rank": "none"}, "invalid", "cannot be none"),
         ("mine", "toy", {"model.base": '"/nowhere/model.safetensors"'}, "not_found", "/nowhere/model.safetensors"),
         ("mine", "toy", {"comparison.prompts_file": '"../../secret"'}, "invalid", "leads out"),
-        ("mine", "toy", {"comparison.prompts_file": '"missing.txt"'}, "invalid", "missing.txt"),
+        ("mine", "toy", {"comparison.prompts_file": '"missing.txt"'}, "not_found", "missing.txt"),
         ("mine", "tyo", {}, "not_found", "did you mean toy?"),
         ("Mine", "toy", {}, "invalid", "cannot name a session"),
         ("../mine", "toy", {}, "invalid", "cannot name a session"),

@@ -7,11 +7,11 @@ import json
 import shutil
 from pathlib import Path
 
-from daemon import published
 from daemon.files import TEMPORARY_PREFIX, commit_directory
-from daemon.headers import Header
+from daemon.models import published
+from daemon.models.headers import Header
+from daemon.models.sources import Role, cached_snapshot, resolve
 from daemon.protocol.errors import NegError
-from daemon.sources import Role, cached_snapshot, resolve
 
 PREFIXES: dict[str, dict[str, tuple[str, ...]]] = {
     "base": {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.prompts import check_weighting
+from daemon.prompts.weighting import check_weighting
 
 READABLE = [
     "",

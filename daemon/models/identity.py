@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from daemon.engine.base import ModelIdentity
 from daemon.files import sha256_file, write_atomic
-from daemon.headers import read_header
+from daemon.models.headers import read_header
+from daemon.models.single_file import PREFIXES, config_folder, role_of
+from daemon.models.sources import Dtype, ModelSource, PartFiles, Role, read_json, resolve, weight_files
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ModelSpec
-from daemon.single_file import PREFIXES, config_folder, role_of
-from daemon.sources import Dtype, ModelSource, PartFiles, Role, read_json, resolve, weight_files
 
 __all__ = [
     "ModelSource",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from daemon.adapter_files import LORA_WEIGHT, check_adapter_file
+from daemon.models.adapter_files import LORA_WEIGHT, check_adapter_file
 from daemon.protocol.errors import NegError
 
 

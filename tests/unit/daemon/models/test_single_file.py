@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from daemon import models, published
+from daemon import models
+from daemon.models import published
+from daemon.models.single_file import config_folder
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ModelSpec
-from daemon.single_file import config_folder
 
 
 @pytest.mark.parametrize(

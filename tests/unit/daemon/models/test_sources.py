@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.models.sources import cached_snapshot, read_json, resolve, wanted_files, weight_files
 from daemon.protocol.errors import NegError
-from daemon.sources import cached_snapshot, read_json, resolve, wanted_files, weight_files
 from daemon.toy import BASE_PATH, REFINER_PATH
 
 

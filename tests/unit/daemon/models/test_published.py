@@ -3,7 +3,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-FULL_SIZE = Path(__file__).parents[2] / "bench" / "full_size.py"
+FULL_SIZE = Path(__file__).parents[3] / "bench" / "full_size.py"
 
 
 def test_the_published_configurations_have_the_published_sizes_and_fit_together() -> None:

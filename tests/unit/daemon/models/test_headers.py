@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from daemon.headers import MAX_HEADER_BYTES, read_header
+from daemon.models.headers import MAX_HEADER_BYTES, read_header
 from daemon.protocol.errors import NegError
 
 

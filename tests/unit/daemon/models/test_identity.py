@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from daemon import models
+from daemon.models import identity
+from daemon.models.sources import resolve
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ModelSpec
-from daemon.sources import resolve
 from daemon.toy import BASE_PATH, REFINER_PATH
 
 TOY = ModelSpec(base="toy", refiner="toy-refiner", device="cpu")
@@ -72,8 +73,8 @@ def test_hashes_are_remembered_and_a_broken_memory_is_rebuilt(tmp_path: Path, mo
         read.append(path)
         return before_sha(path)
 
-    before_sha = models.sha256_file
-    monkeypatch.setattr(models, "sha256_file", counting)
+    before_sha = identity.sha256_file
+    monkeypatch.setattr(identity, "sha256_file", counting)
     assert models.identify(TOY, tmp_path) == before
     assert not [path for path in read if path.suffix == ".safetensors"]
     (tmp_path / "hashes.json").write_text("{")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from daemon.headers import read_header
+from daemon.models.headers import read_header
 from daemon.protocol.errors import NegError
 
 LORA_WEIGHT = re.compile(r"(?:unet\.)?(?P<module>.+?)[._]lora[._](?P<side>A|B|down|up)(?:\.\w+)?\.weight")

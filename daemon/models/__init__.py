@@ -1,0 +1,33 @@
+"""What a `ModelSpec` is on this machine: where its files are, what they hold, their hashes and sizes. Free of torch: nothing is loaded."""
+
+from daemon.models.identity import (
+    PARTS,
+    check,
+    chosen_device,
+    chosen_dtype,
+    cuda_is_there,
+    estimated_bytes,
+    identify,
+    part_bytes,
+    part_files,
+    part_hashes,
+    vae_folder,
+    working_bytes,
+)
+from daemon.models.sources import resolve
+
+__all__ = [
+    "PARTS",
+    "check",
+    "chosen_device",
+    "chosen_dtype",
+    "cuda_is_there",
+    "estimated_bytes",
+    "identify",
+    "part_bytes",
+    "part_files",
+    "part_hashes",
+    "resolve",
+    "vae_folder",
+    "working_bytes",
+]
