@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from daemon.comparison.measures import Values
-from daemon.comparison.metrics import METRICS
+from daemon.comparison.metrics import METRICS, Values
 from daemon.comparison.plan import Block
 from daemon.comparison.stats import MIN_CLUSTERS, Interval, paired_bootstrap
 from daemon.protocol.events import Effect

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from daemon.comparison.arms import Arm
 from daemon.comparison.effects import CellValues
-from daemon.comparison.measures import Values
+from daemon.comparison.metrics import Values
 from daemon.comparison.plan import Block
 from daemon.engine.base import ModelIdentity
 from daemon.protocol.events import Effect

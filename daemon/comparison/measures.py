@@ -14,14 +14,11 @@ from PIL import Image
 
 from daemon import files, toy
 from daemon.comparison import metrics
+from daemon.comparison.metrics import Measure, Values
 from daemon.manifest import append_line
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import StepProgress
 from daemon.recipe import JobContext
-
-Values = dict[str, float]
-Measure = Callable[[Sequence[Image.Image], Sequence[str]], list[Values]]
-"""Pictures and their prompts -> figures by metric name, a dict a picture."""
 
 BATCH_SIZE = 16
 

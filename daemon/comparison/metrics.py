@@ -5,6 +5,7 @@ None of them is quality. A picture may be sharper, more vivid and worse: they sa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 
 Floats = npt.NDArray[np.float64]
+Values = dict[str, float]
+Measure = Callable[[Sequence[Image.Image], Sequence[str]], list[Values]]
+"""Pictures and their prompts -> figures by metric name, a dict a picture."""
 
 VERSION = "plain-1"
 """Goes up when a figure changes, so that pictures are measured again."""

@@ -45,7 +45,7 @@ class Engine(Protocol):
         """Lend `training_parts`; afterwards the base is clean again, whatever was done to it."""
 
     def training_parts(self, model: ModelSpec) -> Any:
-        """The resident base as `daemon.engine.models.TrainingParts` (tokenizers, text encoders, vae, unet, scheduler)."""
+        """The resident base as `daemon.engine.parts.TrainingParts` (tokenizers, text encoders, vae, unet, scheduler)."""
 
     def close(self) -> None:
         """Free everything."""

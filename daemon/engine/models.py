@@ -5,38 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from daemon import models
 from daemon.engine.base import ModelIdentity, OnStep
+from daemon.engine.parts import Sources, TrainingParts
 from daemon.files import sha256_file
-from daemon.models.sources import Dtype, ModelSource, Role, resolve
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRequest, ModelSpec
 
 if TYPE_CHECKING:
     from daemon.engine.residents import Residents
-
-
-@dataclass(frozen=True)
-class TrainingParts:
-    """The resident base as training needs it: modules in eval mode without gradients, in `dtype` on `device`."""
-
-    tokenizer: Any
-    tokenizer_2: Any
-    text_encoder: Any
-    text_encoder_2: Any
-    vae: Any
-    unet: Any
-    noise_scheduler: Any
-    """DDPM with the base's betas and prediction_type."""
-    dtype: Any
-    device: Any
-    identity: ModelIdentity
 
 
 def create_engine(cache_path: Path) -> LocalEngine:
@@ -110,40 +92,6 @@ class LocalEngine:
 
     def _sources(self, model: ModelSpec) -> Sources:
         return Sources.of(model, self.identify(model))
-
-
-@dataclass(frozen=True)
-class Sources:
-    """A `ModelSpec` made definite: places that exist, one device, and what their files hold in which precision."""
-
-    base: ModelSource
-    refiner: ModelSource | None
-    vae: ModelSource | None
-    device: str
-    identity: ModelIdentity
-
-    @classmethod
-    def of(cls, model: ModelSpec, identity: ModelIdentity) -> Sources:
-        def find(reference: str | None) -> ModelSource | None:
-            return None if reference is None else resolve(reference, model.allow_download)
-
-        return cls(
-            base=resolve(model.base, model.allow_download),
-            refiner=find(model.refiner),
-            vae=find(model.vae),
-            device=models.chosen_device(model),
-            identity=identity,
-        )
-
-    @property
-    def dtype(self) -> Dtype:
-        return self.identity.torch_dtype
-
-    def source(self, role: Role) -> ModelSource:
-        found = {"base": self.base, "refiner": self.refiner, "vae": self.vae}[role]
-        if found is None:
-            raise NegError("invalid", f"This model has no {role}.")
-        return found
 
 
 def _require_same(identity: ModelIdentity, request: ImageRequest) -> None:

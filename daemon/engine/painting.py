@@ -10,7 +10,7 @@ from PIL import Image
 
 from daemon.engine.base import OnStep
 from daemon.engine.memory import free_cached, retrying
-from daemon.engine.models import Sources
+from daemon.engine.parts import Sources
 from daemon.engine.prompts import PromptEmbeddings, encode_for_base, encode_for_refiner
 from daemon.engine.residents import Residents
 from daemon.engine.sampling import Progress, base_pipeline, count_steps, refiner_pipeline, run_base, run_refiner

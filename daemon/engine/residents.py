@@ -15,7 +15,7 @@ from daemon import models
 from daemon.engine.adapters import AdapterShelf
 from daemon.engine.loading import load_parts, settings
 from daemon.engine.memory import PartStore, device_budget, free_cached, prepare_torch
-from daemon.engine.models import Sources, TrainingParts
+from daemon.engine.parts import Sources, TrainingParts
 from daemon.engine.preview import fit_linear_decoder
 from daemon.engine.prompts import PromptEmbeddings
 from daemon.models.sources import Dtype, Role
