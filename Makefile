@@ -42,7 +42,7 @@ test-full: lint
 	$(BIN)/python -m pytest -m "not gpu"
 
 bench: $(READY)
-	$(BIN)/python tests/bench/full_size.py
+	$(BIN)/python tests/bench/full_size.py $(BENCH_ARGS)
 
 toy: $(READY)
 	$(BIN)/python -m daemon.toy.build

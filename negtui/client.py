@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from negtui.outbox import Outbox
 from negtui.ssh import tunnel
 
 GREETING_SECONDS = 3.0
+REVIVE_SECONDS = 1.0
 REQUEST_SECONDS = 30.0
 RETRY_SECONDS = 0.05
 MAX_REPLY_BYTES = 16 * 1024 * 1024
@@ -163,7 +165,7 @@ class Client:
             on_contact=self._contact,
             ping=lambda: Ping(last_seq=self._inbox.last_seq if self._inbox else 0),
         )
-        self._blob = Line(endpoints.blob, self._make_pipe, _no_greeting)
+        self._blob = Line(endpoints.blob, self._make_pipe, _nothing)
         self._reason = ""
 
     @classmethod
@@ -183,6 +185,7 @@ class Client:
 
         Submissions that an earlier client left unanswered in the outbox are sent first. Raises `NegError` where nobody answers.
         """
+        revive: Callable[[], Awaitable[object]] = _nothing
         async with contextlib.AsyncExitStack() as stack:
             if isinstance(endpoint, str):
                 ctl, blob = await stack.enter_async_context(tunnel(endpoint))
@@ -190,24 +193,32 @@ class Client:
             elif endpoint is None:
                 found = places(workspace)
                 if start:
-                    await ensure_daemon(found)
+                    revive = partial(ensure_daemon, found)
+                    await revive()
                 endpoint = Endpoints.of(found)
                 outbox_path = outbox_path or found.state_path / "outbox"
             client = cls(endpoint, name=name, outbox=Outbox(outbox_path) if outbox_path else None, on_contact=on_contact)
             stack.push_async_callback(client.close)
-            await client.open(seconds)
+            await client.open(seconds, revive)
             await client.send_outbox()
             yield client
 
-    async def open(self, seconds: float = 10.0) -> Welcome:
-        """Connect and wait for the daemon's welcome. Raises `NegError`, in words."""
+    async def open(self, seconds: float = 10.0, revive: Callable[[], Awaitable[object]] | None = None) -> Welcome:
+        """Connect and wait for the daemon's welcome. Raises `NegError`, in words.
+
+        `revive` is called while none comes: a daemon that was just killed may still have listened when it was looked for.
+        """
         self._ctl.start()
         self._blob.start()
+        waiting = asyncio.create_task(self._greeted.wait())
         try:
             async with asyncio.timeout(seconds):
-                await self._greeted.wait()
+                while not (await asyncio.wait([waiting], timeout=REVIVE_SECONDS))[0]:
+                    await (revive or _nothing)()
         except TimeoutError:
             raise NoReply(f"No daemon answers: {self._reason or 'it is silent.'}", "Is it running? negtui daemon status.") from None
+        finally:
+            waiting.cancel()
         if self._ctl.fault is not None:
             raise self._ctl.fault
         assert self.welcome is not None
@@ -369,7 +380,7 @@ class Client:
         self._on_contact(is_connected, reason)
 
 
-async def _no_greeting() -> None:
+async def _nothing() -> None:
     pass
 
 

@@ -23,6 +23,7 @@ from daemon.protocol.events import DurableEvent, JobRow
 from daemon.protocol.specs import JobSpec
 from negtui.client import Client
 from negtui.launch import ensure_daemon
+from negtui.line import is_listening
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -71,8 +72,10 @@ class Workshop:
         return next((pid for pid, line in _processes() if "daemon.worker" in line and _parent(pid) == front), None)
 
     def kill_front(self) -> None:
-        """SIGKILL; the worker ends by itself."""
+        """SIGKILL; the worker ends by itself. Returns once its threads are gone too, and with them its sockets."""
         _kill(self.front_pid())
+        while is_listening(self.places.ctl_endpoint):
+            time.sleep(0.005)
 
     def kill_worker(self) -> bool:
         """SIGKILL, if there is one; whether there was."""
@@ -156,12 +159,4 @@ def _kill(pid: int | None) -> bool:
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    while _state(pid) not in ("", "Z"):  # until then its sockets still listen
-        time.sleep(0.005)
     return True
-
-
-def _state(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    return ""

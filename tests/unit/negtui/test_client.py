@@ -164,6 +164,28 @@ def test_nobody_there_is_said_in_words(tmp_path: Path) -> None:
         asyncio.run(scene())
 
 
+def test_a_daemon_that_died_while_it_was_looked_for_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("negtui.client.REVIVE_SECONDS", 0.05)
+    script, serving = Script(tmp_path), []
+
+    async def revive() -> None:
+        if not serving:
+            socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
+            socket.bind(script.endpoints.ctl)
+            serving.append((asyncio.create_task(script.serve(socket)), socket))
+
+    async def scenario() -> str:
+        client = Client(script.endpoints)
+        found = await client.open(10.0, revive)
+        await client.close()
+        task, socket = serving[0]
+        task.cancel()
+        socket.close(0)
+        return found.boot_id
+
+    assert run(scenario()) == "boot"
+
+
 def test_events_have_one_reader(tmp_path: Path) -> None:
     async def scene(script: Script, client: Client) -> None:
         first = client.events(0)
