@@ -15,7 +15,7 @@ SIZE = 64
 NUM_INFERENCE_STEPS = 25
 """Euler steps of base and refiner together: at the split below, 20 + 5."""
 
-GUIDANCE_SCALE = 5.0
+GUIDANCE_SCALE = 3.0
 """Classifier-free guidance of the default pictures."""
 
 DENOISING_SPLIT = 0.8

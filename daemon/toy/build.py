@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--vae-batch-size", type=int, default=16, help="whole pictures a step, all processes together")
     command.add_argument("--vae-steps", type=int, default=2_600)
     command.add_argument("--probe-steps", type=int, default=1_500)
-    command.add_argument("--base-steps", type=int, default=3_900)
-    command.add_argument("--base-tail-steps", type=int, default=1_300, help="cosine at the end; until then constant")
+    command.add_argument("--base-steps", type=int, default=5_100)
+    command.add_argument("--base-tail-steps", type=int, default=2_500, help="cosine at the end; until then constant")
     command.add_argument("--refiner-steps", type=int, default=300)
     command.add_argument("--save-every", type=int, default=200)
     command.add_argument("--rank", type=int, help=argparse.SUPPRESS)
@@ -115,6 +115,7 @@ def spawn_ranks(options: argparse.Namespace, stage: str) -> None:
         finally:
             for rank in ranks:
                 rank.kill()
+                rank.communicate()
     if any(codes):
         raise SystemExit(f"stage {stage} failed (exit codes {codes}); run the same command again to go on")
 

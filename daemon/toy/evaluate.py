@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from compel import Compel, CompelForSDXL, ReturnedEmbeddingsType
-from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 from PIL import Image, ImageDraw, ImageFont
 
 from daemon.toy import BASE_PATH, DENOISING_SPLIT, GUIDANCE_SCALE, NUM_INFERENCE_STEPS, REFINER_PATH, SIZE
+from daemon.toy.pictures import painted
 from daemon.toy.probe import ATTRIBUTES, Probe, Reading
 from daemon.toy.scenes import FLAWS, plain_prompts
+from daemon.toy.train_vae import as_tensor
 
 ALL_FLAWS = ", ".join(FLAWS)
+HELD_OUT_SEED = 2_000_000_000
+"""Pictures from this number on are in no training set."""
+
 _BATCH_SIZE = 16
 
 
@@ -131,6 +139,15 @@ def summary(readings: Sequence[Reading], prompts: Sequence[str] | None) -> dict[
     return shares | {f"{name}_right": _mean([agreement[name] for agreement in agreements]) for name in ATTRIBUTES}
 
 
+@torch.inference_mode()
+def reconstruction_psnr(vae: AutoencoderKL, num_pictures: int) -> dict[str, float]:
+    """Mean and median PSNR in dB of pictures the VAE was not trained on, clean and flawed as in training."""
+    pixels = as_tensor(np.stack([painted(HELD_OUT_SEED + index)[0] for index in range(num_pictures)]))
+    decoded = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
+    decibels = [10 * math.log10(4 / error) for error in (decoded - pixels).square().mean((1, 2, 3)).tolist()]
+    return {"mean": round(statistics.mean(decibels), 1), "median": round(statistics.median(decibels), 1)}
+
+
 def sheet(images: Sequence[Image.Image], columns: int, captions: Sequence[str] = (), zoom: int = 1) -> Image.Image:
     """A contact sheet: a row of pictures a caption, the caption above its row."""
     cell, header = SIZE * zoom + 2, 12 if captions else 0
@@ -148,14 +165,14 @@ def sheet(images: Sequence[Image.Image], columns: int, captions: Sequence[str] =
 def write_sheets(painter: Painter, pictures: dict[str, list[Image.Image]], folder: Path) -> None:
     """plain.png, arms.png and flaws.png: small files, for docs and for a person's eye."""
     folder.mkdir(parents=True, exist_ok=True)
-    sheet(pictures["plain"][:60], 12).save(folder / "plain.png", optimize=True)
+    sheet(pictures["plain"][:60], 12).quantize(256).save(folder / "plain.png", optimize=True)
     rows = [image for images in pictures.values() for image in images[:12]]
-    sheet(rows, 12, list(pictures)).save(folder / "arms.png", optimize=True)
+    sheet(rows, 12, list(pictures)).quantize(256).save(folder / "arms.png", optimize=True)
     subject = "a large red circle on a white background"
     steered = [f"{subject}, ({word}){weight}" for word in FLAWS for weight in ("1.0", "1.2", "1.4", "1.6")]
     painted = [image for prompt in steered for image in painter.paint([prompt, prompt], seed=5)]
     captions = [f"{subject}, {word}: weights 1.0, 1.2, 1.4, 1.6, two seeds each" for word in FLAWS]
-    sheet(painted, 8, captions).save(folder / "flaws.png", optimize=True)
+    sheet(painted, 8, captions).quantize(256).save(folder / "flaws.png", optimize=True)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -170,6 +187,7 @@ def main() -> None:
     options = command.parse_args()
     painter = Painter()
     figures, pictures = measure(painter, Probe.load(), options.num_prompts)
+    figures["VAE, PSNR in dB"] = reconstruction_psnr(painter.base.vae, 128)
     print(json.dumps(figures, indent=2))
     if options.sheets is not None:
         write_sheets(painter, pictures, options.sheets)

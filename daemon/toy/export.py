@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -20,9 +21,17 @@ def export(folder: Path, weights_path: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     save_base(beside / "base", parts)
     save_refiner(beside / "refiner", refiner)
+    for config_path in beside.glob("*/text_encoder*/config.json"):
+        _load_in_float32(config_path)
     for name in ("base", "refiner"):
         swap(beside / name, weights_path / name)
     shutil.rmtree(beside)
+
+
+def _load_in_float32(config_path: Path) -> None:
+    """Lets transformers load its fp16 file in float32 where no dtype is asked for, as diffusers does with its own."""
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config_path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def swap(new: Path, place: Path) -> None:

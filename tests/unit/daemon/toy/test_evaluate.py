@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from daemon.toy.evaluate import Painter, sheet, summary, synthesis_prompt
+from daemon.toy.evaluate import Painter, reconstruction_psnr, sheet, summary, synthesis_prompt
 from daemon.toy.export import export
 from daemon.toy.probe import Reading
 from daemon.toy.scenes import FLAWS
@@ -37,6 +37,11 @@ def test_the_summary_counts_attributes_and_whole_pictures() -> None:
 def test_a_sheet_has_a_row_a_caption() -> None:
     paper = sheet([Image.new("RGB", (64, 64))] * 6, 3, ["first", "second"])
     assert paper.size == (3 * 66 + 2, 2 * 78 + 2)
+
+
+def test_psnr_is_in_decibels(painter: Painter) -> None:
+    decibels = reconstruction_psnr(painter.base.vae, 2)
+    assert 0 < decibels["mean"] < 40
 
 
 def test_weighted_prompts_and_negatives_go_through_base_and_refiner(painter: Painter) -> None:

@@ -15,6 +15,7 @@ def test_untrained_parts_already_load_as_pipelines(tmp_path: Path) -> None:
     export(tmp_path / "work", tmp_path / "weights")
     base = StableDiffusionXLPipeline.from_pretrained(tmp_path / "weights/base")
     refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(tmp_path / "weights/refiner")
+    assert {part.dtype for part in (base.unet, base.vae, base.text_encoder, base.text_encoder_2)} == {torch.float32}
     assert base.config.force_zeros_for_empty_prompt
     assert refiner.config.requires_aesthetics_score
     assert torch.equal(base.vae.decoder.conv_in.weight, refiner.vae.decoder.conv_in.weight)
