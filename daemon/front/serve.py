@@ -67,11 +67,16 @@ class Daemon:
         self._limits = limits or Limits()
         self._stop = asyncio.Event()
         self._lag = 0.0
+        self._failure: BaseException | None = None
 
     def stop(self) -> None:
         """Ask it to drain and end."""
         if not self._stop.is_set():
             log.info("Draining: running jobs stop at their next step.")
+        self._stop.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
         self._stop.set()
 
     async def run(self) -> None:
@@ -90,23 +95,10 @@ class Daemon:
         events = EventLog(store)
         queue = JobQueue(store, events, places.sessions_path)
         executor = LocalExecutor(places.state_path / "worker.log", places.state_path / "cache")
-        scheduler = Scheduler(queue, executor)
+        scheduler = Scheduler(queue, executor, on_failure=self._fail)
         flow = Flow(events.read, lambda: ctl.peers, lambda peer, frames: ctl.send(peer, frames))
         flow.advance(events.head_seq)
-        front = Front(
-            boot_id=self.boot_id,
-            store_id=store.store_id,
-            pid=os.getpid(),
-            sessions_path=places.sessions_path,
-            limits=self._limits,
-            queue=queue,
-            log=events,
-            flow=flow,
-            workers=scheduler.workers,
-            watch_previews=scheduler.watch_previews,
-            drain=self.stop,
-            lag=lambda: self._lag,
-        )
+        front = self._front(store, events, queue, flow, scheduler)
         context = zmq.Context()
         stack.callback(context.destroy, linger=0)
         ctl = Router(
@@ -144,8 +136,26 @@ class Daemon:
         log.info("Serving %s at %s (process %d).", places.workspace, places.runtime_path, os.getpid())
         await self._until_stopped(tasks)
         await scheduler.close()
+        if self._failure is not None:
+            raise self._failure
         # Those who asked for the end, or watch it, get their last events.
         await asyncio.sleep(0.1)
+
+    def _front(self, store: Store, events: EventLog, queue: JobQueue, flow: Flow, scheduler: Scheduler) -> Front:
+        return Front(
+            boot_id=self.boot_id,
+            store_id=store.store_id,
+            pid=os.getpid(),
+            sessions_path=self.places.sessions_path,
+            limits=self._limits,
+            queue=queue,
+            log=events,
+            flow=flow,
+            workers=scheduler.workers,
+            watch_previews=scheduler.watch_previews,
+            drain=self.stop,
+            lag=lambda: self._lag,
+        )
 
     async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Wait for `stop`; a part that fails ends the daemon, and is raised."""

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from daemon.files import write_atomic
 from daemon.toy import PROBE_PATH, SIZE
-from daemon.toy.checkpoint import load_tensors, save_tensors, write_atomically
+from daemon.toy.checkpoint import load_tensors, save_tensors
 from daemon.toy.scenes import BACKGROUNDS, COLOURS, COUNTS, SHAPES, parse
 
 ATTRIBUTES: dict[str, tuple[str | int, ...]] = {
@@ -101,7 +102,7 @@ def save_probe(net: nn.Module, facts: dict[str, object], path: Path = PROBE_PATH
     """`probe.safetensors` (fp16) and `probe.json` (its accuracies and labels)."""
     save_tensors(path / "probe.safetensors", {name: t.half() for name, t in net.state_dict().items()}, {})
     card = {"labels": {name: list(values) for name, values in ATTRIBUTES.items()}, **facts}
-    write_atomically(path / "probe.json", (json.dumps(card, indent=2) + "\n").encode())
+    write_atomic(path / "probe.json", (json.dumps(card, indent=2) + "\n").encode())
 
 
 def _pixels(images: Sequence[Image.Image]) -> Tensor:

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import pytest
 
 from daemon.config import places
 from daemon.front import serve
+from daemon.jobs.scheduler import Scheduler
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +59,19 @@ def test_the_front_starts_without_torch_and_numpy() -> None:
     code = "import sys, daemon.front.serve; print(sorted({n.split('.')[0] for n in sys.modules} & {'torch', 'diffusers', 'numpy'}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_scheduler_that_fails_ends_the_daemon_instead_of_running_nothing_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(Scheduler):
+        async def start(self) -> None:
+            asyncio.get_running_loop().call_soon(self._on_failure, RuntimeError("no queue"))
+
+        async def close(self, drain_seconds: float = 0.0) -> None:
+            pass
+
+    monkeypatch.setattr(serve, "Scheduler", Failing)
+    monkeypatch.setenv("NEGTUI_BALLAST_MIB", "0")
+    with pytest.raises(RuntimeError, match="no queue"):
+        serve.main(["run", "--foreground", "--workspace", str(tmp_path)])
