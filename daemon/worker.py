@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,9 +59,11 @@ logger = logging.getLogger("daemon.worker")
 class Line:
     """The worker's end of the socketpair. Sending blocks while the front is behind, so a recipe cannot run far ahead of it."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, end: Callable[[int], object] = os._exit) -> None:
+        """`end(code)` ends the process when the front is gone, and with it whoever wanted this work."""
         self._connection = connection
         self._lock = threading.Lock()
+        self.end = end
 
     def send(self, message: FromWorker) -> None:
         """Send whole messages from any thread. The front gone: this process ends."""
@@ -69,7 +72,7 @@ class Line:
             with self._lock:
                 self._connection.sendall(packed)
         except OSError:
-            os._exit(0)
+            self.end(0)
 
     def receive(self) -> link.ToWorker:
         """The next message; raises `EOFError` when the front is gone."""
@@ -165,10 +168,10 @@ class Worker:
             while True:
                 self._obey(self._line.receive())
         except (EOFError, OSError):
-            os._exit(0)  # the front is gone, and with it whoever wanted this work
+            self._line.end(0)
         except NegError as error:
             logger.critical("%s", error)
-            os._exit(1)
+            self._line.end(1)
 
     def _obey(self, order: link.ToWorker) -> None:
         match order:

@@ -2,6 +2,7 @@ import errno
 import os
 import socket
 import sqlite3
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,7 +24,8 @@ class Front:
 
     def __init__(self) -> None:
         self.connection, theirs = socket.socketpair()
-        self.line = worker.Line(theirs)
+        # Ends the thread that finds the line closed, not the process of the tests.
+        self.line = worker.Line(theirs, end=sys.exit)
         self._theirs = theirs
 
     def close(self) -> None:
@@ -270,3 +272,10 @@ def test_a_cuda_error_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker.logging, "shutdown", lambda: None)
     with pytest.raises(Ended, match="70"):
         worker.explain(RuntimeError("CUDA error: device-side assert triggered"))
+
+
+def test_a_line_without_a_front_ends_the_process(front: Front) -> None:
+    front.connection.close()
+    with pytest.raises(SystemExit) as ended:
+        front.line.send(Alive(num_steps=1))
+    assert ended.value.code == 0
