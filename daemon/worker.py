@@ -64,6 +64,7 @@ class Line:
         self._connection = connection
         self._lock = threading.Lock()
         self.end = end
+        self.is_gone = False
 
     def send(self, message: FromWorker) -> None:
         """Send whole messages from any thread. The front gone: this process ends."""
@@ -72,6 +73,7 @@ class Line:
             with self._lock:
                 self._connection.sendall(packed)
         except OSError:
+            self.is_gone = True
             self.end(0)
 
     def receive(self) -> link.ToWorker:
@@ -116,7 +118,7 @@ class Pulse(threading.Thread):
 
     def run(self) -> None:
         told_alive = float("-inf")
-        while True:
+        while not self._line.is_gone:
             with self._changed:
                 now = time.monotonic()
                 self._send_due(now)

@@ -2,7 +2,6 @@ import errno
 import os
 import socket
 import sqlite3
-import sys
 import threading
 import time
 from pathlib import Path
@@ -24,8 +23,8 @@ class Front:
 
     def __init__(self) -> None:
         self.connection, theirs = socket.socketpair()
-        # Ends the thread that finds the line closed, not the process of the tests.
-        self.line = worker.Line(theirs, end=sys.exit)
+        self.exits: list[int] = []
+        self.line = worker.Line(theirs, end=self.exits.append)
         self._theirs = theirs
 
     def close(self) -> None:
@@ -276,6 +275,8 @@ def test_a_cuda_error_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_line_without_a_front_ends_the_process(front: Front) -> None:
     front.connection.close()
-    with pytest.raises(SystemExit) as ended:
-        front.line.send(Alive(num_steps=1))
-    assert ended.value.code == 0
+    pulse = worker.Pulse(front.line)
+    pulse.start()
+    pulse.join(10)
+    assert not pulse.is_alive()
+    assert front.exits == [0]
