@@ -1,6 +1,7 @@
 """What every test gets: a home, state and sockets of its own, and one torch thread."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+# What is started in the background inherits that SIGINT is ignored, and would hand it on to what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("negtui", deadline=None, print_blob=True)
 settings.load_profile("negtui")

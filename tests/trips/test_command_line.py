@@ -5,11 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from daemon.config import Places
 from tests.fake_recipes import computed, job
@@ -65,15 +62,6 @@ def test_a_second_run_joins_the_first(front: Any) -> None:
     assert len(computed(folder)) == 3
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """What is started in the background inherits that SIGINT is ignored, and hands it on."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_the_job_running(front: Any) -> None:
     folder = declare(front, step_seconds=0.2)
     process = negtui(front.places, "run", "fake")
