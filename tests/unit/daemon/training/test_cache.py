@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_sdxl import IDENTITY, RESOLUTION, make_parts, make_session
+from tiny_sdxl import IDENTITY, RESOLUTION, make_parts, make_session, stock_pipeline
 
 from daemon.engine.base import ModelIdentity
 from daemon.protocol.errors import NegError
@@ -120,17 +120,7 @@ def test_latents_are_scaled_as_the_vaes_config_says() -> None:
 
 
 def test_embeddings_are_those_of_the_pipeline(parts: Any) -> None:
-    from diffusers import StableDiffusionXLPipeline
-
-    pipeline = StableDiffusionXLPipeline(
-        vae=parts.vae,
-        text_encoder=parts.text_encoder,
-        text_encoder_2=parts.text_encoder_2,
-        tokenizer=parts.tokenizer,
-        tokenizer_2=parts.tokenizer_2,
-        unet=parts.unet,
-        scheduler=parts.noise_scheduler,
-    )
+    pipeline = stock_pipeline(parts)
     embeds, _, pooled, _ = pipeline.encode_prompt("wrong", do_classifier_free_guidance=False)
     found, is_cut = encode_prompt(parts, "wrong")
     assert torch.equal(found.prompt_embeds, embeds)

@@ -17,6 +17,7 @@ from tiny_sdxl import (
     make_session,
     metrics_sha256,
     run,
+    stock_pipeline,
 )
 
 from daemon.protocol.errors import NegError
@@ -116,8 +117,6 @@ assert events[-1].reused, events
 
 
 def test_plain_diffusers_loads_the_file_and_predicts_the_same(parts: Any, tmp_path: Path) -> None:
-    from diffusers import StableDiffusionXLPipeline
-
     path = make_session(tmp_path / "s")
     predictions: list[torch.Tensor] = []
 
@@ -128,15 +127,7 @@ def test_plain_diffusers_loads_the_file_and_predicts_the_same(parts: Any, tmp_pa
     context = make_context(path, TinyEngine(parts), tell=tell)
     list(train(make_job(lora_alpha=7.0), context))
     plain = predict(parts.unet)
-    pipeline = StableDiffusionXLPipeline(
-        vae=parts.vae,
-        text_encoder=parts.text_encoder,
-        text_encoder_2=parts.text_encoder_2,
-        tokenizer=parts.tokenizer,
-        tokenizer_2=parts.tokenizer_2,
-        unet=parts.unet,
-        scheduler=parts.noise_scheduler,
-    )
+    pipeline = stock_pipeline(parts)
     pipeline.load_lora_weights(path / "adapters" / "wrong", adapter_name="wrong")
     loaded = predict(parts.unet)
     pipeline.unload_lora_weights()

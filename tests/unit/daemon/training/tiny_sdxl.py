@@ -127,6 +127,21 @@ def make_parts(prediction_type: str = "v_prediction", dtype: str = "float32") ->
     )
 
 
+def stock_pipeline(parts: Any) -> Any:
+    """A plain `StableDiffusionXLPipeline` around the parts."""
+    from diffusers import StableDiffusionXLPipeline
+
+    return StableDiffusionXLPipeline(
+        vae=parts.vae,
+        text_encoder=parts.text_encoder,
+        text_encoder_2=parts.text_encoder_2,
+        tokenizer=parts.tokenizer,
+        tokenizer_2=parts.tokenizer_2,
+        unet=parts.unet,
+        scheduler=parts.noise_scheduler,
+    )
+
+
 class TinyEngine:
     """Identifies every model as the tiny one and lends it. Counts how often."""
 
