@@ -2,6 +2,7 @@
 
 Two processes of one thread each share a CPU (or one process takes a GPU), spawned here and averaged over gloo.
 Everything under way lies in --work-dir; a kill at any moment costs the steps since the last checkpoint.
+Finished folders are trained on in an empty --work-dir by --stages pictures,adopt,latents,base,refiner,export.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from daemon.toy import WEIGHTS_PATH
-from daemon.toy.export import export
+from daemon.toy.export import adopt, export
 from daemon.toy.loop import Plan, Rank
 from daemon.toy.pictures import write_pictures
 from daemon.toy.train_probe import export_probe, train_probe
@@ -26,6 +27,7 @@ from daemon.toy.train_unet import make_tokenizers, train_base, train_refiner
 from daemon.toy.train_vae import finish_vae, train_vae, write_latents
 
 STAGES = ("pictures", "vae", "latents", "probe", "base", "refiner", "export")
+"""From nothing. `adopt` instead of `vae` goes on from the VAE and the base in --weights-dir."""
 DEFAULT_WORK_PATH = Path.home() / ".cache/negtui/toy-build"
 
 
@@ -60,8 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
         run_rank(options)
         return
     stages = options.stages.split(",")
-    if unknown := set(stages) - set(STAGES):
-        raise SystemExit(f"no stage is called {', '.join(sorted(unknown))}: choose from {', '.join(STAGES)}")
+    if unknown := set(stages) - {*STAGES, "adopt"}:
+        raise SystemExit(f"no stage is called {', '.join(sorted(unknown))}: choose from {', '.join((*STAGES, 'adopt'))}")
     for stage in stages:
         print(f"stage {stage}", flush=True)
         if stage in ("vae", "latents", "base", "refiner"):
@@ -78,6 +80,8 @@ def run_stage(options: argparse.Namespace, stage: str) -> None:
     elif stage == "probe":
         train_probe(plan_for(options, "probe"), options.num_probe_pictures, 64, Rank(device=device), work_path)
         print(export_probe(work_path, options.num_probe_pictures, options.weights_dir / "probe"))
+    elif stage == "adopt":
+        adopt(work_path, options.weights_dir)
     elif stage == "export":
         export(work_path, options.weights_dir)
 

@@ -1,4 +1,4 @@
-"""Writes the trained parts as the two folders that diffusers loads, whole folders swapped at once."""
+"""The trained parts as the two folders that diffusers loads, swapped at once; and finished folders as a new start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
 from daemon.toy.architecture import make_vae, save_base, save_refiner
+from daemon.toy.checkpoint import save_tensors
 from daemon.toy.train_unet import base_parts, make_tokenizers, refiner_unet
 from daemon.toy.train_vae import trained_vae
 
@@ -26,6 +31,25 @@ def export(folder: Path, weights_path: Path) -> None:
     for name in ("base", "refiner"):
         swap(beside / name, weights_path / name)
     shutil.rmtree(beside)
+
+
+def adopt(folder: Path, weights_path: Path) -> None:
+    """Makes an empty work folder go on from finished folders: their VAE, and their base as a checkpoint of no steps."""
+    if (folder / "base.safetensors").exists():
+        return
+    classes: dict[str, type[nn.Module]] = {
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": CLIPTextModelWithProjection,
+        "unet": UNet2DConditionModel,
+    }
+    vae = AutoencoderKL.from_pretrained(weights_path / "base", subfolder="vae")
+    save_tensors(folder / "vae-final.safetensors", vae.float().state_dict(), {})
+    tensors = {}
+    for name, part in classes.items():
+        loaded = part.from_pretrained(weights_path / "base", subfolder=name)
+        for key, weight in loaded.float().named_parameters():
+            tensors |= {f"{kind}/{name}.{key}": weight.clone() for kind in ("weight", "average")}
+    save_tensors(folder / "base.safetensors", tensors, {"step": 0})
 
 
 def _load_in_float32(config_path: Path) -> None:
