@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 
 from PIL import Image
 
-from daemon.protocol.specs import ImageRequest, ModelSpec, Spec
+from daemon.protocol.fields import Spec
+from daemon.protocol.specs import ImageRequest, ModelSpec
 
 
 class ModelIdentity(Spec, frozen=True, kw_only=True):

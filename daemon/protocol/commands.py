@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from daemon.protocol.errors import ErrorDetail
 from daemon.protocol.events import JobRow
-from daemon.protocol.specs import JobSpec, Name, SessionSpec
+from daemon.protocol.fields import Name
+from daemon.protocol.specs import JobSpec, SessionSpec
 
 Key = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]

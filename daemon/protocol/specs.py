@@ -10,21 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z", description="a-z 0-9 . _ - , at most 63 characters")]
-Prompt = Annotated[str, Meta(max_length=8192)]
-Path_ = Annotated[str, Meta(min_length=1, max_length=4096)]
-Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-GuidanceScale = Annotated[float, Meta(ge=0.0, le=100.0)]
-Steps = Annotated[int, Meta(ge=1, le=1000)]
-Pixels = Annotated[int, Meta(ge=8, le=4096, multiple_of=8)]
-Fraction = Annotated[float, Meta(gt=0.0, lt=1.0)]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Positive = Annotated[float, Meta(gt=0.0)]
-NotNegative = Annotated[float, Meta(ge=0.0)]
-
-
-class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every declared setting: immutable, and an unknown field is an error rather than a silent nothing."""
+from daemon.protocol.fields import Fraction, GuidanceScale, Name, Path_, Pixels, Prompt, Seed, Spec, Steps
+from daemon.protocol.training_spec import TrainingSpec
 
 
 class ModelSpec(Spec, frozen=True, kw_only=True):
@@ -62,31 +49,6 @@ class SynthesisSpec(SamplingSpec, frozen=True, kw_only=True):
     guidance_scales: Annotated[tuple[GuidanceScale, ...], Meta(min_length=1, max_length=64)] = (8, 9, 10, 11, 12, 13)
     seeds: Annotated[tuple[Seed, ...], Meta(min_length=1, max_length=10_000)] = (0,)
     negative_prompt: Prompt | None = None
-
-
-class TrainingSpec(Spec, frozen=True, kw_only=True):
-    """Act 2: a DreamBooth-LoRA on the base UNet. Defaults are those of diffusers' `train_dreambooth_lora_sdxl.py` README recipe."""
-
-    output_name: Name = "wrong"
-    instance_prompt: Prompt = "wrong"
-    resolution: Pixels = 1024
-    rank: Annotated[int, Meta(ge=1, le=1024)] = 4
-    lora_alpha: Positive | None = None
-    """None: alpha = rank."""
-    learning_rate: Positive = 1e-4
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine", "polynomial"] = "constant"
-    lr_warmup_steps: Annotated[int, Meta(ge=0)] = 0
-    max_train_steps: Count = 500
-    train_batch_size: Annotated[int, Meta(ge=1, le=256)] = 1
-    gradient_accumulation_steps: Annotated[int, Meta(ge=1, le=1024)] = 4
-    max_grad_norm: Positive = 1.0
-    adam_beta1: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.9
-    adam_beta2: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.999
-    adam_weight_decay: NotNegative = 1e-4
-    adam_epsilon: Positive = 1e-8
-    checkpointing_steps: Count = 100
-    gradient_checkpointing: bool = False
-    seed: Seed = 0
 
 
 class AdapterUse(Spec, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from daemon.toy.architecture import make_vae, save_base, save_refiner
@@ -44,7 +44,7 @@ def adopt(folder: Path, weights_path: Path) -> None:
     }
     vae = AutoencoderKL.from_pretrained(weights_path / "base", subfolder="vae")
     save_tensors(folder / "vae-final.safetensors", vae.float().state_dict(), {})
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, part in classes.items():
         loaded = part.from_pretrained(weights_path / "base", subfolder=name)
         for key, weight in loaded.float().named_parameters():

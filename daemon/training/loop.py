@@ -15,13 +15,14 @@ from daemon.files import sweep_temporary
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import AdapterSaved, CheckpointSaved, DurableEvent, Logged, StepProgress
 from daemon.recipe import Interrupted, JobContext
-from daemon.training import export, tensors
-from daemon.training.cache import Posteriors, encode_images, encode_prompt
+from daemon.training import tensors
+from daemon.training.adapters import export
+from daemon.training.adapters.lora import attached_lora, peft_metadata
 from daemon.training.checkpoint import checkpoint_path, environment, load_checkpoint, save_checkpoint
-from daemon.training.dataset import time_ids
-from daemon.training.lora import attached_lora, peft_metadata
-from daemon.training.loss import Conditioning, noise_schedule
-from daemon.training.metrics import MetricsFile, Point, aligned_batches, last_batch
+from daemon.training.data.cache import Posteriors, encode_images, encode_prompt
+from daemon.training.data.dataset import time_ids
+from daemon.training.monitoring.metrics import MetricsFile, Point, aligned_batches, last_batch
+from daemon.training.objective.loss import Conditioning, noise_schedule
 from daemon.training.plan import TrainingPlan, lora_alpha
 from daemon.training.trainer import NotFinite, Trainer
 

@@ -9,8 +9,9 @@ import msgspec
 
 from daemon.engine.base import ModelIdentity
 from daemon.protocol.codec import canonical_sha256
-from daemon.protocol.specs import TrainingSpec, TrainJob
-from daemon.training.dataset import Dataset
+from daemon.protocol.specs import TrainJob
+from daemon.protocol.training_spec import TrainingSpec
+from daemon.training.data.dataset import Dataset
 
 RECIPE_VERSION = 1
 """Raised by every change that gives other weights for the same spec and images."""

@@ -8,9 +8,9 @@ from daemon.files import sweep_temporary
 from daemon.protocol.events import DurableEvent, Logged
 from daemon.protocol.specs import TrainJob
 from daemon.recipe import JobContext
-from daemon.training import export
-from daemon.training.dataset import read_dataset
-from daemon.training.metrics import aligned_batches, read_points
+from daemon.training.adapters import export
+from daemon.training.data.dataset import read_dataset
+from daemon.training.monitoring.metrics import aligned_batches, read_points
 from daemon.training.plan import TrainingPlan, fingerprint
 
 MAX_WARNINGS = 20

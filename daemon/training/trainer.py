@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import TrainingSpec
-from daemon.training.cache import Posteriors
+from daemon.protocol.training_spec import TrainingSpec
+from daemon.training.adapters.lora import Parameters, copy_into
 from daemon.training.checkpoint import TrainerState
-from daemon.training.draws import batch_indices, draw_seed
-from daemon.training.lora import Parameters, copy_into
-from daemon.training.loss import Conditioning, NoiseSchedule, denoising_loss
-from daemon.training.metrics import Point
+from daemon.training.data.cache import Posteriors
+from daemon.training.data.draws import batch_indices, draw_seed
+from daemon.training.monitoring.metrics import Point
+from daemon.training.objective.loss import Conditioning, NoiseSchedule, denoising_loss
 
 MIN_GRAD_SCALE = 1e-3
 """fp16 halves its loss scale at every overflow; below this nothing but NaN comes out any more."""

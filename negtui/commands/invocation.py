@@ -12,7 +12,8 @@ import msgspec
 from daemon.protocol.commands import AnyCommand, Jobs, ListJobs, ReadEvents, Result, StoredEvents, Submitted, Welcome
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import AnyEvent, JobRow
-from daemon.protocol.specs import JobSpec, Name
+from daemon.protocol.fields import Name
+from daemon.protocol.specs import JobSpec
 from negtui.config import Settings
 from negtui.output import Output
 

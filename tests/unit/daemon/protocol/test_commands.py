@@ -2,7 +2,8 @@ import msgspec
 import pytest
 
 from daemon.protocol.commands import AnyCommand, AnyResult, Attached, Snapshot, Submit
-from daemon.protocol.specs import ModelSpec, TrainingSpec, TrainJob
+from daemon.protocol.specs import ModelSpec, TrainJob
+from daemon.protocol.training_spec import TrainingSpec
 
 SPEC = TrainJob(session="toy", model=ModelSpec(base="toy"), training=TrainingSpec())
 

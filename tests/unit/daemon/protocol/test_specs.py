@@ -1,7 +1,8 @@
 import msgspec
 import pytest
 
-from daemon.protocol.specs import ComparisonSpec, JobSpec, ModelSpec, SynthesisSpec, TrainingSpec, TrainJob
+from daemon.protocol.specs import ComparisonSpec, JobSpec, ModelSpec, SynthesisSpec, TrainJob
+from daemon.protocol.training_spec import TrainingSpec
 
 
 def test_defaults_are_the_seeds_experiment() -> None:

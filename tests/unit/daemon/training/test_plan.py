@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from daemon.engine.base import ModelIdentity
-from daemon.protocol.specs import TrainingSpec
+from daemon.protocol.training_spec import TrainingSpec
 from daemon.training.plan import fingerprint
 
 IDENTITY = ModelIdentity(base_sha256="b", torch_dtype="float32")

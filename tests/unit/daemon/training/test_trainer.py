@@ -11,11 +11,11 @@ from diffusers.optimization import get_scheduler
 from tiny_sdxl import IDENTITY, RESOLUTION, SPEC, make_parts, make_session
 
 from daemon.protocol.errors import NegError
-from daemon.training.cache import encode_images, encode_prompt
-from daemon.training.dataset import read_dataset, time_ids
-from daemon.training.draws import batch_indices, draw_seed
-from daemon.training.lora import attached_lora
-from daemon.training.loss import denoising_loss, noise_schedule
+from daemon.training.adapters.lora import attached_lora
+from daemon.training.data.cache import encode_images, encode_prompt
+from daemon.training.data.dataset import read_dataset, time_ids
+from daemon.training.data.draws import batch_indices, draw_seed
+from daemon.training.objective.loss import denoising_loss, noise_schedule
 from daemon.training.plan import lora_alpha
 from daemon.training.trainer import NotFinite, Trainer, learning_rate_at
 

@@ -21,7 +21,8 @@ from PIL import Image
 
 from daemon.engine.base import ModelIdentity
 from daemon.protocol.events import DurableEvent, EphemeralEvent, Logged, StepProgress
-from daemon.protocol.specs import ModelSpec, TrainingSpec, TrainJob
+from daemon.protocol.specs import ModelSpec, TrainJob
+from daemon.protocol.training_spec import TrainingSpec
 from daemon.recipe import Interrupted, JobContext
 
 RESOLUTION = 32

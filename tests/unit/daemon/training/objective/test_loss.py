@@ -5,7 +5,7 @@ import torch
 from diffusers import DDPMScheduler, EulerDiscreteScheduler
 
 from daemon.protocol.errors import NegError
-from daemon.training.loss import Conditioning, add_noise, denoising_loss, noise_schedule, target
+from daemon.training.objective.loss import Conditioning, add_noise, denoising_loss, noise_schedule, target
 
 
 def draws() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,9 +7,9 @@ from tiny_sdxl import IDENTITY, RESOLUTION, make_parts, make_session, stock_pipe
 
 from daemon.engine.base import ModelIdentity
 from daemon.protocol.errors import NegError
-from daemon.training import cache
-from daemon.training.cache import encode_images, encode_prompt, latent_scale, posterior_key, read_posterior, to_pixels
-from daemon.training.dataset import read_dataset, read_image
+from daemon.training.data import cache
+from daemon.training.data.cache import encode_images, encode_prompt, latent_scale, posterior_key, read_posterior, to_pixels
+from daemon.training.data.dataset import read_dataset, read_image
 
 
 @pytest.fixture

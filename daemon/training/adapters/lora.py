@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig
 from torch import Tensor
 
-from daemon.training.draws import draw_seed
+from daemon.training.data.draws import draw_seed
 
 ADAPTER_NAME = "negtui_training"
 TARGET_MODULES = ("to_k", "to_out.0", "to_q", "to_v")

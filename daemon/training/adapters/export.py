@@ -17,8 +17,8 @@ import msgspec
 
 from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, sha256_file, sync_directory, write_atomic
 from daemon.protocol.events import AdapterSaved
-from daemon.protocol.specs import TrainingSpec
-from daemon.training.metrics import Point
+from daemon.protocol.training_spec import TrainingSpec
+from daemon.training.monitoring.metrics import Point
 from daemon.training.plan import TrainingPlan, decisive_settings
 
 WEIGHTS_NAME = "pytorch_lora_weights.safetensors"

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.training.draws import batch_indices, draw_seed, image_order
+from daemon.training.data.draws import batch_indices, draw_seed, image_order
 
 SEEDS = st.integers(0, 2**63 - 1)
 

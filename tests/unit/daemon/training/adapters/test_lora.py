@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_sdxl import make_parts
 
-from daemon.training.lora import TARGET_MODULES, attached_lora, copy_into
+from daemon.training.adapters.lora import TARGET_MODULES, attached_lora, copy_into
 
 
 def predict(unet: Any) -> torch.Tensor:

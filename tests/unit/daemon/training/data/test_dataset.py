@@ -13,8 +13,8 @@ from PIL import Image
 
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRecord, ImageRequest
-from daemon.training import dataset
-from daemon.training.dataset import RefusedImage, crop_top_left, decode, fit, read_dataset, read_image, time_ids
+from daemon.training.data import dataset
+from daemon.training.data.dataset import RefusedImage, crop_top_left, decode, fit, read_dataset, read_image, time_ids
 
 
 def picture(seed: int = 0, width: int = 16, height: int = 16) -> Image.Image:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.training.metrics import MetricsFile, Point, aligned_batches, last_batch, read_points
+from daemon.training.monitoring.metrics import MetricsFile, Point, aligned_batches, last_batch, read_points
 
 
 def points(*steps: int) -> list[Point]:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from tiny_sdxl import IDENTITY, SPEC, make_job
 
-from daemon.training.dataset import Dataset, TrainingImage
-from daemon.training.export import adapter_metadata, find_finished, make_record, read_record, save_adapter
-from daemon.training.metrics import Point
+from daemon.training.adapters.export import adapter_metadata, find_finished, make_record, read_record, save_adapter
+from daemon.training.data.dataset import Dataset, TrainingImage
+from daemon.training.monitoring.metrics import Point
 from daemon.training.plan import TrainingPlan, fingerprint
 
 DATASET = Dataset((TrainingImage(Path("a.png"), "a" * 64, (32, 32)),))

@@ -20,8 +20,8 @@ from daemon.files import write_atomic
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
 from daemon.training import tensors
-from daemon.training.dataset import TrainingImage, fit, read_image
-from daemon.training.loss import Conditioning
+from daemon.training.data.dataset import TrainingImage, fit, read_image
+from daemon.training.objective.loss import Conditioning
 
 FORMAT_VERSION = 1
 MAX_RESIDENT_BYTES = 2**30
