@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 TOY := toy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-full bench toy clean-demo
+.PHONY: help setup demo test lint test-full bench bench-trainer toy clean-demo
 
 help:
 	@echo "make demo       the whole experiment on the embedded toy model, with pictures, figures and the verdict"
 	@echo "make test       lint, types, import walls and tests"
 	@echo "make test-full  the same, with the long figures (kills, fuzz, simulations)"
 	@echo "make bench      time and memory by part; full-size SDXL where a GPU is at hand"
+	@echo "make bench-trainer REFERENCE=.../train_dreambooth_lora_sdxl.py   the trainer beside diffusers' own script; memory; a subject"
 	@echo "make toy        train the embedded toy model again (hours on a CPU)"
 	@echo "make clean-demo forget what the demo made"
 
@@ -43,6 +44,12 @@ test-full: lint
 
 bench: $(READY)
 	$(BIN)/python tests/bench/full_size.py $(BENCH_ARGS)
+
+bench-trainer: $(READY)
+	@test -f "$(REFERENCE)" || { echo "REFERENCE must be diffusers' examples/dreambooth/train_dreambooth_lora_sdxl.py (docs/benchmarks.md)"; exit 1; }
+	$(BIN)/python tests/bench/trainer_speed.py --reference "$(REFERENCE)" $(BENCH_ARGS)
+	$(BIN)/python tests/bench/trainer_memory.py
+	$(BIN)/python tests/bench/subject_lora.py
 
 toy: $(READY)
 	$(BIN)/python -m daemon.toy.build

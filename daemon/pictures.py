@@ -20,7 +20,7 @@ from daemon import files
 from daemon.engine.base import ModelIdentity, OnStep
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.events import Preview, StepProgress
-from daemon.protocol.specs import AdapterRequest, ImageRequest, ModelSpec, SamplingSpec
+from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, ImageRequest, ModelSpec, SamplingSpec
 from daemon.recipe import JobContext
 
 THUMBNAIL_PIXELS = (64, 256, 512)
@@ -114,6 +114,7 @@ def make_request(
     seed: int,
     guidance_scale: float,
     adapters: tuple[AdapterRequest, ...] = (),
+    embeddings: tuple[EmbeddingRequest, ...] = (),
 ) -> ImageRequest:
     """The request of one picture, in one form: refiner and split are both there or neither, so that equal pixels have equal ids."""
     refined = identity.refiner_sha256 is not None and sampling.denoising_split is not None
@@ -123,6 +124,7 @@ def make_request(
         vae_sha256=identity.vae_sha256,
         torch_dtype=identity.torch_dtype,
         adapters=adapters,
+        embeddings=embeddings or msgspec.UNSET,
         prompt=prompt,
         negative_prompt=negative_prompt,
         seed=seed,

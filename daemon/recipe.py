@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from daemon.engine.base import Engine
 from daemon.protocol.events import DurableEvent, EphemeralEvent
+from daemon.protocol.orders import Order
 
 Recipe = Callable[[Any, "JobContext"], Iterator[DurableEvent]]
 How = Literal["cancel", "pause"]
@@ -32,6 +33,7 @@ class JobContext:
     """What a recipe may use: the engine, its session folder, and how to tell where it is.
 
     `tell` sends an ephemeral event. `asked` says whether to stop. `previews_wanted` says whether anybody watches.
+    `orders` gives the orders that came since it was last called, oldest first and each kind once, and forgets them.
     """
 
     job_id: str
@@ -41,6 +43,7 @@ class JobContext:
     tell: Callable[[EphemeralEvent], None] = lambda event: None
     asked: Callable[[], How | None] = lambda: None
     previews_wanted: Callable[[], bool] = lambda: False
+    orders: Callable[[], tuple[Order, ...]] = lambda: ()
     timings: dict[str, float] = field(default_factory=dict)
 
     def check(self) -> None:

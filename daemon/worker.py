@@ -15,6 +15,7 @@ import importlib
 import logging
 import os
 import queue
+import resource
 import signal
 import socket
 import sys
@@ -29,7 +30,19 @@ from daemon.engine.base import Engine
 from daemon.protocol import link
 from daemon.protocol.errors import ErrorDetail, NegError
 from daemon.protocol.events import AnyEvent, EphemeralEvent, StepProgress
-from daemon.protocol.link import Alive, FromWorker, InterruptUnit, RunUnit, StopWorker, UnitEnded, UnitTold, WatchPreviews, WorkerReady
+from daemon.protocol.link import (
+    Alive,
+    FromWorker,
+    InterruptUnit,
+    OrderUnit,
+    RunUnit,
+    StopWorker,
+    UnitEnded,
+    UnitTold,
+    WatchPreviews,
+    WorkerReady,
+)
+from daemon.protocol.orders import Order
 from daemon.recipe import How, Interrupted, JobContext, Recipe
 
 RECIPES = {
@@ -133,6 +146,26 @@ class Pulse(threading.Thread):
             self._line.send(self._waiting.pop(kind))
 
 
+class Orders:
+    """What a unit was ordered and has not taken yet: the latest of each kind, so that they never pile up. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[type[Order], Order] = {}
+
+    def add(self, order: Order) -> None:
+        """Let it wait, in the place of one of its kind."""
+        with self._lock:
+            self._waiting.pop(type(order), None)
+            self._waiting[type(order)] = order
+
+    def take(self) -> tuple[Order, ...]:
+        """All that wait, oldest first; they wait no more."""
+        with self._lock:
+            taken, self._waiting = tuple(self._waiting.values()), {}
+        return taken
+
+
 class Worker:
     """Runs units one after another on the main thread; a reader thread takes orders meanwhile."""
 
@@ -142,6 +175,7 @@ class Worker:
         self._pulse = Pulse(line)
         self._inbox: queue.SimpleQueue[RunUnit | None] = queue.SimpleQueue()
         self._interrupts: dict[str, How] = {}
+        self._orders: dict[str, Orders] = {}
         self._leaving = False
         self._previews_wanted = False
         self._engine: Engine | None = None
@@ -179,9 +213,12 @@ class Worker:
         match order:
             case RunUnit():
                 self._interrupts.pop(order.job_id, None)
+                self._orders[order.job_id] = Orders()
                 self._inbox.put(order)
             case InterruptUnit():
                 self._interrupts[order.job_id] = order.how
+            case OrderUnit():
+                self._orders.get(order.job_id, Orders()).add(order.order)
             case WatchPreviews():
                 self._previews_wanted = order.wanted
             case StopWorker():
@@ -200,6 +237,8 @@ class Worker:
             failure = explain(error)
         else:
             return _ended(unit, context, "done")
+        finally:
+            self._orders.pop(unit.job_id, None)
         # Outside the handler: the traceback held what the recipe held.
         if failure.code == "gpu_oom" and self._engine is not None:
             self._engine.close()
@@ -229,6 +268,7 @@ class Worker:
             tell=tell,
             asked=asked,
             previews_wanted=lambda: self._previews_wanted,
+            orders=self._orders.setdefault(unit.job_id, Orders()).take,
         )
 
     def _tell(self, unit: RunUnit, event: AnyEvent) -> None:
@@ -313,9 +353,16 @@ def main(arguments: list[str] | None = None) -> int:
     return Worker(Line(connection), parsed.cache).run()
 
 
+def lift_memory_limit() -> None:
+    """Take back the bound that the front put on itself, and a child inherits: models are larger."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
 def _harden() -> None:
     """Die with the parent, leave ctrl+c and the first turn on a busy CPU to it, dump stacks on SIGUSR1, log without ever failing for it."""
     os.nice(NICE)
+    lift_memory_limit()
     logging.raiseExceptions = False
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s worker %(process)d %(levelname)s %(message)s")
     faulthandler.enable()

@@ -125,10 +125,11 @@ def _add_sessions(add: _Add) -> None:
 def _add_acts(add: _Add) -> None:
     run = add("run", "running:run", "all three acts of a session: synthesise, train, compare")
     synthesise = add("synthesise", "running:synthesise", "act 1: paint deliberately bad pictures", ("synthesize",))
-    train = add("train", "running:train", "act 2: train a LoRA on them")
+    train = add("train", "running:train", "act 2: train a LoRA on them, or on a folder of your own images")
     compare = add("compare", "running:compare", "act 3: paint and measure the arms")
     for act in (run, synthesise, train, compare):
         act.add_argument("name", metavar="NAME")
+    train.add_argument("--images", metavar="FOLDER", help="train on the images of this folder, not on the session's dataset/")
     for act in (run, compare):
         act.add_argument("--full", action="store_true", help="compare on all prompts, not the first num_prompts")
 
@@ -148,9 +149,32 @@ def _add_jobs(add: _Add) -> None:
         ("resume", "let a paused, blocked, failed or cancelled job go on from what is on the disk"),
     ):
         add(name, f"jobs:{name}", words).add_argument("job", metavar="JOB")
+    _add_orders(add)
     prioritise = add("prioritise", "jobs:prioritise", "set a job's priority; the highest runs first")
     prioritise.add_argument("job", metavar="JOB")
     prioritise.add_argument("priority", metavar="N", type=int, help="-100 to 100; 0 is usual")
+
+
+def _add_orders(add: _Add) -> None:
+    for name, words in (
+        ("sample", "paint sample pictures from a running training, now"),
+        ("checkpoint", "write a checkpoint of a running training, now"),
+        ("keep", "end a running training here and keep its adapter as it stands"),
+    ):
+        add(name, f"jobs:{name}", words).add_argument("job", metavar="JOB")
+    rate = add("lr", "jobs:learning_rate", "set the learning rate of a running training", ("learning-rate",))
+    rate.add_argument("job", metavar="JOB")
+    rate.add_argument("learning_rate", metavar="RATE", type=_rate, help="e.g. 5e-5, in the place of training.learning_rate")
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, e.g. 5e-5")
+    return value
 
 
 if __name__ == "__main__":

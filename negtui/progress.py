@@ -48,6 +48,8 @@ class PlainProgress:
         self._output.line(text)
 
     def update(self, job_id: str, title: str, reading: Reading) -> None:
+        if reading.fraction is None:
+            return
         last_phase, last_tenth = self._reached.get(job_id, ("", 0))
         phase, tenth = reading.phase or last_phase, int(reading.fraction * 10)
         if tenth > (last_tenth if phase == last_phase else 0):
@@ -87,7 +89,11 @@ class BarProgress:
         self._bars.console.print(clean(text), markup=False, highlight=False)
 
     def update(self, job_id: str, title: str, reading: Reading) -> None:
-        self._bars.update(self._task(job_id, title), completed=reading.fraction, description=clean(reading.text))
+        task, text = self._task(job_id, title), clean(reading.text)
+        if reading.fraction is None:
+            self._bars.update(task, description=text)
+        else:
+            self._bars.update(task, completed=reading.fraction, description=text)
 
     def end(self, job_id: str, title: str, text: str, done: bool) -> None:
         task = self._task(job_id, title)

@@ -17,6 +17,7 @@ from daemon.protocol.events import (
     JobStateChanged,
     Logged,
     MetricsRecorded,
+    SamplesSaved,
     SessionChanged,
     StepProgress,
     WorkerChanged,
@@ -24,11 +25,14 @@ from daemon.protocol.events import (
 from daemon.protocol.specs import CompareJob, JobSpec, SynthesizeJob
 from negtui.output import duration, table
 
+ASIDE = ("sample", "validate")
+"""Phases in which a job looks at itself: how far it is does not change meanwhile."""
+
 
 class Reading(NamedTuple):
-    """How far a job is in its phase: `fraction` in 0..1, and the same in words. No phase: the one it is in."""
+    """How far a job is in its phase: `fraction` in 0..1 (None: as far as before), and the same in words. No phase: the one it is in."""
 
-    fraction: float
+    fraction: float | None
     text: str
     phase: str = ""
 
@@ -58,10 +62,13 @@ def reading(event: AnyEvent) -> Reading | None:
     if not isinstance(event, StepProgress):
         return None
     share = min(1.0, event.step / max(event.num_steps, 1))
+    place, pace = f"step {event.step} of {event.num_steps}", _ahead(event)
     if event.image_index is not None and event.num_images:
-        fraction = min(1.0, (event.image_index + share) / event.num_images)
-        return Reading(fraction, f"{event.phase}: image {event.image_index + 1} of {event.num_images}{_ahead(event)}", event.phase)
-    return Reading(share, f"{event.phase}: step {event.step} of {event.num_steps}{_ahead(event)}", event.phase)
+        share = min(1.0, (event.image_index + share) / event.num_images)
+        place = f"image {event.image_index + 1} of {event.num_images}"
+    if event.phase in ASIDE:
+        return Reading(None, f"{event.phase}: {place}{pace}")
+    return Reading(share, f"{event.phase}: {place}{_loss(event)}{pace}{_memory(event)}", event.phase)
 
 
 def told(event: AnyEvent) -> str | None:
@@ -80,9 +87,12 @@ def told(event: AnyEvent) -> str | None:
             return f"checkpoint at step {event.step}: {event.path}"
         case MetricsRecorded() if event.steps:
             means = (f"{name} {sum(values) / len(values):.4g}" for name, values in event.values.items() if values)
-            return f"steps {event.steps[0]} to {event.steps[-1]}: {', '.join(means)}"
+            return f"{_steps(event.steps)}: {', '.join(means)}"
+        case SamplesSaved():
+            return _samples(event)
         case AdapterSaved():
-            return f"adapter {event.name} {'was there' if event.reused else 'saved'}: {event.path} (sha256 {event.sha256})"
+            kept = f", the weights of step {event.step} ({event.reason})" if event.step is not None else ""
+            return f"adapter {event.name} {'was there' if event.reused else 'saved'}{kept}: {event.path} (sha256 {event.sha256})"
         case ComparisonSaved():
             return f"comparison {event.name} saved: {event.report_path}. {event.verdict}"
         case Logged():
@@ -113,6 +123,42 @@ def effects_table(effects: Sequence[Effect]) -> list[str]:
     return table(headings, rows, indent="  ", right=frozenset({2, 3, 4, 5}))
 
 
+def stays(event: AnyEvent) -> bool:
+    """Whether a person who follows a job wants an event's line to stay, beside the progress."""
+    match event:
+        case MetricsRecorded():
+            return bool(event.steps) and "loss" not in event.values
+        case AdapterSaved():
+            return event.step is not None
+        case Logged() | SamplesSaved():
+            return True
+    return False
+
+
 def _ahead(event: StepProgress) -> str:
-    pace = f", {event.steps_per_second:.1f} steps/s" if event.steps_per_second else ""
+    images = f" ({event.samples_per_second:.1f} images/s)" if event.samples_per_second else ""
+    pace = f", {event.steps_per_second:.1f} steps/s{images}" if event.steps_per_second else ""
     return f"{pace}, {duration(event.eta_seconds)} left" if event.eta_seconds else pace
+
+
+def _loss(event: StepProgress) -> str:
+    return f", loss {event.values['loss']:.4f}" if "loss" in event.values else ""
+
+
+def _memory(event: StepProgress) -> str:
+    return f", {event.memory_bytes / 2**30:.1f} GiB" if event.memory_bytes else ""
+
+
+def _steps(steps: Sequence[int]) -> str:
+    if steps[0] != steps[-1]:
+        return f"steps {steps[0]} to {steps[-1]}"
+    return f"step {steps[0]}" if steps[0] else "before the first step"
+
+
+def _samples(event: SamplesSaved) -> str:
+    """`samples of step 100 (target 2, baseline 2, placebo 2): samples/wrong-1f/step-000100`: the folder is that of the newest pictures."""
+    arms = [picture.arm for picture in event.pictures]
+    counts = ", ".join(f"{arm} {arms.count(arm)}" for arm in dict.fromkeys(arms))
+    folder = max((picture.path.rpartition("/")[0] for picture in event.pictures), default="nothing")
+    when = f"of step {event.step}" if event.step else "before the first step"
+    return f"samples {when} ({counts}): {folder}"

@@ -32,6 +32,7 @@ from daemon.protocol.commands import (
     SessionAnswer,
     SessionRow,
     Sessions,
+    Steer,
     StoredEvents,
     Submitted,
     Welcome,
@@ -170,6 +171,8 @@ class FakeDaemon:
                 return Pong(boot_id="b", head_seq=len(self.log), workers={"worker": "ready"})
             case ListJobs():
                 return Jobs(jobs=tuple(row for row in self.jobs if command.session in (None, row.spec.session)))
+            case Steer():
+                return JobAnswer(job=next(row for row in self.jobs if row.id == command.job_id))
             case Cancel() | Pause() | Resume() | Prioritise():
                 return JobAnswer(job=self._steer(command))
             case ReadEvents():

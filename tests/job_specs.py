@@ -11,13 +11,15 @@ from pathlib import Path
 from daemon.jobs.queue import DiskLimits, JobQueue
 from daemon.protocol.commands import Submit
 from daemon.protocol.events import JobRow
-from daemon.protocol.specs import JobSpec
+from daemon.protocol.specs import JobSpec, ModelSpec, TrainJob
+from daemon.protocol.training_spec import TrainingSpec
 from daemon.store.db import Store
 from daemon.store.events import EventLog
 from daemon.store.migrations import migrate
 from tests import fake_recipes
 
 NO_LIMITS = DiskLimits(0, 0)
+TRAINING = TrainJob(session="fake", model=ModelSpec(base="toy"), training=TrainingSpec())
 
 
 def table() -> sqlite3.Connection:

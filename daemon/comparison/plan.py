@@ -9,7 +9,7 @@ from daemon.comparison.arms import Arm
 from daemon.engine.base import ModelIdentity
 from daemon.pictures import make_request
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import ComparisonSpec, ImageRequest, PromptSpec
+from daemon.protocol.specs import ComparisonSpec, EmbeddingRequest, ImageRequest, PromptSpec
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,28 @@ def plan_blocks(spec: ComparisonSpec, more_prompts: Sequence[PromptSpec] = ()) -
 
 
 def plan_cells(spec: ComparisonSpec, blocks: Sequence[Block], arms: Sequence[Arm], identity: ModelIdentity) -> tuple[Cell, ...]:
-    """Block by block, a block's arms together: an interrupted comparison has whole blocks."""
+    """Block by block, a block's arms together: an interrupted comparison has whole blocks.
+
+    Raises `NegError` `invalid` where an arm has an embedding whose token stands in none of its prompts.
+    """
+    for arm in arms:
+        _require_used(arm, blocks)
     return tuple(Cell(block, arm, _request(spec, block, arm, identity)) for block in blocks for arm in arms)
+
+
+def _require_used(arm: Arm, blocks: Sequence[Block]) -> None:
+    used = {embedding for block in blocks for embedding in _embeddings(arm, block)}
+    for embedding in arm.embeddings:
+        if embedding not in used:
+            token = embedding.placeholder_token
+            message = f"Arm {arm.name!r} has an embedding for {token}, which stands neither in its negative_prompt nor in a prompt."
+            raise NegError("invalid", message, f'Set its negative_prompt to "{token}", or leave the embedding out.')
+
+
+def _embeddings(arm: Arm, block: Block) -> tuple[EmbeddingRequest, ...]:
+    """Only those that change the picture, so that equal pixels have equal ids. CLIP's tokenizers do not tell capitals."""
+    words = f"{block.prompt} {arm.negative_prompt or ''}".lower()
+    return tuple(embedding for embedding in arm.embeddings if embedding.placeholder_token.lower() in words)
 
 
 def _request(spec: ComparisonSpec, block: Block, arm: Arm, identity: ModelIdentity) -> ImageRequest:
@@ -58,4 +78,5 @@ def _request(spec: ComparisonSpec, block: Block, arm: Arm, identity: ModelIdenti
         seed=block.seed,
         guidance_scale=spec.guidance_scale,
         adapters=arm.adapters,
+        embeddings=_embeddings(arm, block),
     )

@@ -94,6 +94,7 @@ def settings(findings: Findings) -> list[tuple[str, str]]:
     ]
     for arm in findings.arms:
         rows += [(f"adapter in {arm.name}", f"weight {use.weight:g}, sha256 {use.sha256}") for use in arm.adapters]
+        rows += [(f"embedding in {arm.name}", f"{one.placeholder_token}, sha256 {one.sha256}") for one in arm.embeddings]
     return [*rows, ("measured by", ", ".join(findings.scorers))]
 
 

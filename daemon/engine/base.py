@@ -42,6 +42,9 @@ class Engine(Protocol):
     def offer_adapter(self, path: Path) -> str:
         """Make an adapter file known, so that requests may name it by the sha256 this returns. Read when first used."""
 
+    def offer_embedding(self, path: Path) -> str:
+        """As `offer_adapter`, for a file of a learned embedding."""
+
     def borrow_training_parts(self, model: ModelSpec) -> AbstractContextManager[Any]:
         """Lend `training_parts`; afterwards the base is clean again, whatever was done to it."""
 

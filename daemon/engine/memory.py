@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,6 +128,34 @@ def retrying(action: Callable[[], Result], rungs: Sequence[tuple[str, Callable[[
         words, make_room = remaining.pop(0)
         _log.warning("Out of memory: %s, and again.", words)
         make_room()
+
+
+@contextlib.contextmanager
+def at_work(module: nn.Module, device: Any, dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Have a module on `device` (and in `dtype`) inside the block; afterwards it lies where it lay, as it was.
+
+    Going to a wider dtype and back loses nothing. Nothing is moved where all is so already.
+    """
+    found = next(module.parameters())
+    place, precision = found.device, found.dtype
+    device, dtype = torch.device(device), dtype or precision
+    is_there = place.type == device.type and device.index in (None, place.index)
+    if is_there and precision == dtype:
+        yield
+        return
+    # diffusers' own `to` warns of every cast.
+    nn.Module.to(module, device, dtype)
+    try:
+        yield
+    finally:
+        nn.Module.to(module, place, precision)
+
+
+def move_aside(*modules: nn.Module) -> None:
+    """Take modules off the device, into the host's memory, until they are used `at_work`."""
+    for module in modules:
+        nn.Module.to(module, "cpu")
+    free_cached()
 
 
 def prepare_torch() -> None:

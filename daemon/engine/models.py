@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,8 @@ class LocalEngine:
     def __init__(self, cache_path: Path) -> None:
         self._cache_path = cache_path
         self._adapter_paths: dict[str, Path] = {}
-        self._offered: dict[tuple[str, int, int], str] = {}
+        self._embedding_paths: dict[str, Path] = {}
+        self._offered: dict[tuple[str, str, int, int], str] = {}
         self._residents: Residents | None = None
         # Read when transformers is imported: it tells at length of optional packages it does without.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -43,16 +44,12 @@ class LocalEngine:
     def offer_adapter(self, path: Path) -> str:
         from daemon.models.adapter_files import check_adapter_file
 
-        path = path.resolve()
-        if not path.is_file():
-            raise NegError("not_found", f"There is no adapter at {path}.", "Train it first.")
-        status = path.stat()
-        key = (str(path), status.st_size, status.st_mtime_ns)
-        if key not in self._offered:
-            check_adapter_file(path)
-            self._offered[key] = sha256_file(path)
-        self._adapter_paths[self._offered[key]] = path
-        return self._offered[key]
+        return self._offer(path, "adapter", check_adapter_file, self._adapter_paths)
+
+    def offer_embedding(self, path: Path) -> str:
+        from daemon.models.embedding_files import check_embedding_file
+
+        return self._offer(path, "embedding", check_embedding_file, self._embedding_paths)
 
     def paint(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Image.Image:
         """See `Engine.paint`. Raises `NegError` `conflict` when the model's files are not those the request names, `gpu_oom` when
@@ -83,11 +80,23 @@ class LocalEngine:
             self._residents.close()
             self._residents = None
 
+    def _offer(self, path: Path, what: str, check: Callable[[Path], None], known: dict[str, Path]) -> str:
+        path = path.resolve()
+        if not path.is_file():
+            raise NegError("not_found", f"There is no {what} at {path}.", "Train it first.")
+        status = path.stat()
+        key = (what, str(path), status.st_size, status.st_mtime_ns)
+        if key not in self._offered:
+            check(path)
+            self._offered[key] = sha256_file(path)
+        known[self._offered[key]] = path
+        return self._offered[key]
+
     def _loaded(self) -> Residents:
         if self._residents is None:
             from daemon.engine.residents import Residents
 
-            self._residents = Residents(self._cache_path, self._adapter_paths)
+            self._residents = Residents(self._cache_path, self._adapter_paths, self._embedding_paths)
         return self._residents
 
     def _sources(self, model: ModelSpec) -> Sources:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from daemon.engine.adapters import ActingOnText
 from daemon.engine.base import OnStep
 from daemon.engine.memory import free_cached, retrying
 from daemon.engine.parts import Sources
@@ -56,8 +57,8 @@ class _Painting:
         vae = base["vae"]
         progress = Progress(self._on_step, request, lambda: self._residents.decoder(vae))
         progress.num_steps = count_steps(base["scheduler"], request.num_inference_steps)
-        self._residents.shelf.activate(pipeline, request.adapters)
-        embeddings = self._embeddings("base", pipeline, encode_for_base)
+        acting = self._residents.shelf.activate(pipeline, request.adapters)
+        embeddings = self._embeddings("base", pipeline, encode_for_base, acting)
         latents = run_base(pipeline, request, embeddings, generator, progress, to_latents=split is not None)
         if split is None:
             assert isinstance(latents, Image.Image)
@@ -67,7 +68,9 @@ class _Painting:
         refiner = self._stage("refiner")
         progress.num_steps = progress.step + count_steps(refiner["scheduler"], request.num_inference_steps, split)
         refining = refiner_pipeline(refiner, self._residents.settings(self._sources, "refiner"))
-        embeddings = self._embeddings("refiner", refining, encode_for_refiner)
+        # It shares the second text encoder with the base, whose adapters are none of its business.
+        acting = self._residents.shelf.activate(refining, ())
+        embeddings = self._embeddings("refiner", refining, encode_for_refiner, acting)
         return run_refiner(refining, request, embeddings, latents, generator, progress)
 
     def drop_others(self) -> None:
@@ -77,11 +80,17 @@ class _Painting:
         self._alone = True
         self._residents.store.drop_all_but(())
 
-    def _embeddings(self, role: Role, pipeline: Any, encode: Callable[..., PromptEmbeddings]) -> PromptEmbeddings:
-        """Encoded once for all pictures of the same words: arms, seeds and guidance scales share them."""
+    def _embeddings(self, role: Role, pipeline: Any, encode: Callable[..., PromptEmbeddings], acting: ActingOnText) -> PromptEmbeddings:
+        """Encoded once for all pictures of the same words and adapters of the encoders: arms, seeds and guidance scales share them."""
         zeros = bool(pipeline.config.force_zeros_for_empty_prompt)
         words = (self._request.prompt, self._request.negative_prompt, zeros)
-        return self._residents.embeddings(self._sources, role, words, lambda: encode(pipeline.components, *words))
+        learned = self._request.embeddings or ()
+
+        def encode_words() -> PromptEmbeddings:
+            with self._residents.embedding_shelf.lent(pipeline.components, learned) as parts:
+                return encode(parts, *words)
+
+        return self._residents.embeddings(self._sources, role, (*words, learned, acting), encode_words)
 
     def _stage(self, role: Role) -> dict[str, object]:
         if self._alone:

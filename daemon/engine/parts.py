@@ -58,6 +58,10 @@ class TrainingParts:
     unet: Any
     noise_scheduler: Any
     """DDPM with the base's betas and prediction_type."""
+    scheduler: Any
+    """The base's own, as it paints with."""
+    force_zeros_for_empty_prompt: bool
+    """Whether the pipeline's unconditional embeddings are zeros; else those of the empty string."""
     dtype: Any
     device: Any
     identity: ModelIdentity

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from daemon import models
 from daemon.engine.adapters import AdapterShelf
+from daemon.engine.embeddings import EmbeddingShelf
 from daemon.engine.loading import load_parts, settings
 from daemon.engine.memory import PartStore, device_budget, free_cached, prepare_torch
 from daemon.engine.parts import Sources, TrainingParts
@@ -31,9 +32,10 @@ MAX_EMBEDDINGS = 64
 class Residents:
     """What lies in memory, by content: `parts(...)` gives a role's components, loading what is missing."""
 
-    def __init__(self, cache_path: Path, adapter_paths: dict[str, Path]) -> None:
+    def __init__(self, cache_path: Path, adapter_paths: dict[str, Path], embedding_paths: dict[str, Path]) -> None:
         prepare_torch()
         self.shelf = AdapterShelf(adapter_paths)
+        self.embedding_shelf = EmbeddingShelf(embedding_paths)
         self._cache_path = cache_path
         self._working: dict[tuple[str, int, int], int] = {}
         self._needed: tuple[str, int, int, Dtype] = ("cpu", 64, 64, "float32")
@@ -109,7 +111,7 @@ class Residents:
 
     def take_back(self, parts: TrainingParts) -> None:
         """Undo what training did to the lent parts; a part that cannot be undone (its precision changed) is dropped and loaded anew."""
-        self.shelf.unload_all(parts.unet)
+        self.shelf.unload_all(parts.unet, parts.text_encoder, parts.text_encoder_2)
         parts.unet.disable_gradient_checkpointing()
         for module in (parts.unet, parts.vae, parts.text_encoder, parts.text_encoder_2):
             for parameter in module.parameters():
@@ -138,13 +140,15 @@ class Residents:
 def training_parts(residents: Residents, sources: Sources) -> TrainingParts:
     """The base without any adapter, and a DDPM scheduler with its betas."""
     parts = residents.parts(sources, "base")
-    residents.shelf.unload_all(parts["unet"])
+    residents.shelf.unload_all(parts["unet"], parts["text_encoder"], parts["text_encoder_2"])
     modules: dict[str, nn.Module] = {name: parts[name] for name in ("text_encoder", "text_encoder_2", "vae", "unet")}
     return TrainingParts(
         tokenizer=parts["tokenizer"],
         tokenizer_2=parts["tokenizer_2"],
         **modules,
         noise_scheduler=DDPMScheduler.from_config(parts["scheduler"].config),
+        scheduler=parts["scheduler"],
+        force_zeros_for_empty_prompt=bool(residents.settings(sources, "base").get("force_zeros_for_empty_prompt", True)),
         dtype=getattr(torch, sources.dtype),
         device=torch.device(sources.device),
         identity=sources.identity,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +38,7 @@ from daemon.protocol.commands import (
     SessionAnswer,
     Sessions,
     Snapshot,
+    Steer,
     StoredEvents,
     Submit,
     Submitted,
@@ -45,6 +46,7 @@ from daemon.protocol.commands import (
 )
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobRow
+from daemon.protocol.orders import Order
 from daemon.store.events import EventLog
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
@@ -53,7 +55,10 @@ MAX_SNAPSHOT_JOBS = 1000
 
 @dataclass(frozen=True)
 class Front:
-    """All that commands act on. `workers()` tells their states, `drain()` begins the end, `lag()` is the loop's in seconds."""
+    """All that commands act on.
+
+    `workers()` tells their states, `order()` passes one to a running training, `drain()` begins the end, `lag()` is the loop's in seconds.
+    """
 
     boot_id: str
     store_id: str
@@ -64,6 +69,7 @@ class Front:
     log: EventLog
     flow: Flow
     workers: Callable[[], dict[str, str]]
+    order: Callable[[str, Order], Awaitable[JobRow]]
     watch_previews: Callable[[bool], None]
     drain: Callable[[], None]
     lag: Callable[[], float]
@@ -80,6 +86,7 @@ class Front:
             Pause: self.pause,
             Resume: self.resume,
             Prioritise: self.prioritise,
+            Steer: self.steer,
             ListJobs: self.list_jobs,
             ReadEvents: self.read_events,
             ListSessions: self.list_sessions,
@@ -151,6 +158,9 @@ class Front:
 
     async def prioritise(self, command: Prioritise, peer: Peer) -> JobAnswer:
         return JobAnswer(job=await self.queue.prioritise(command.job_id, command.priority))
+
+    async def steer(self, command: Steer, peer: Peer) -> JobAnswer:
+        return JobAnswer(job=await self.order(command.job_id, command.order))
 
     async def list_jobs(self, command: ListJobs, peer: Peer) -> Jobs:
         return Jobs(jobs=newest_fitting(await self.queue.jobs(command.session, command.limit)))

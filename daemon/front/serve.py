@@ -29,6 +29,7 @@ from daemon.front.flow import Flow
 from daemon.front.handlers import Front
 from daemon.front.lock import Lock
 from daemon.front.logs import MAX_LOG_BYTES, set_up_logging
+from daemon.front.memory import limited_memory
 from daemon.front.peers import Limits
 from daemon.front.router import Router
 from daemon.front.sockets import is_listening
@@ -152,6 +153,7 @@ class Daemon:
             log=events,
             flow=flow,
             workers=scheduler.workers,
+            order=scheduler.order,
             watch_previews=scheduler.watch_previews,
             drain=self.stop,
             lag=lambda: self._lag,
@@ -233,7 +235,8 @@ def run(places: Places, *, on_terminal: bool) -> int:
     keep_small(places.state_path / "worker.log")
     set_up_logging(places.log_path, on_terminal=on_terminal)
     try:
-        asyncio.run(Daemon.serve(places, lock))
+        with limited_memory():
+            asyncio.run(Daemon.serve(places, lock))
     except NegError as error:
         log.critical("%s", error)
         print(f"negd: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.commands import Submit
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobAccepted, JobRow, JobStateChanged, State
+from daemon.protocol.specs import TrainJob
 from daemon.store import events, jobs
 from daemon.store.jobs import StoredJob, Wanted
 
@@ -32,6 +33,18 @@ def find(connection: sqlite3.Connection, job_id: str) -> StoredJob:
     if job is None:
         raise NegError("not_found", f"There is no job {job_id}.", "`negtui jobs` lists them.")
     return job
+
+
+def find_running_training(connection: sqlite3.Connection, job_id: str) -> JobRow:
+    """The job, if orders can be given to it; raises `NegError` `not_found`, or `conflict` where it is no training that runs now."""
+    row = find(connection, job_id).row
+    if not isinstance(row.spec, TrainJob):
+        raise NegError("conflict", f"{name_of(row)} is no training.", "Only a training takes orders while it runs.")
+    if row.state != "running":
+        hints = {"done": "Its adapter is finished.", "queued": "Give the order once it runs.", "pausing": "It stops at its next step."}
+        hint = hints.get(row.state, "`negtui resume` lets it run; give the order then.")
+        raise NegError("conflict", f"{name_of(row)} does not run, it is {row.state}.", hint)
+    return row
 
 
 def find_replayed(connection: sqlite3.Connection, command: Submit) -> JobRow | None:

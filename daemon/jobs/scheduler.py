@@ -8,13 +8,14 @@ import logging
 import time
 from collections.abc import Callable
 
-from daemon.jobs import runs
+from daemon.jobs import moves, runs
 from daemon.jobs.executor import Executor
 from daemon.jobs.queue import JobQueue
 from daemon.jobs.room import RoomWatch
 from daemon.jobs.slot import Hooks, Policy, Slot, Unit
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import EphemeralEvent
+from daemon.protocol.events import EphemeralEvent, JobRow
+from daemon.protocol.orders import Order
 from daemon.store import jobs
 from daemon.store.jobs import Wanted
 
@@ -91,6 +92,16 @@ class Scheduler:
         """Call `listener(event)` in the loop for each step progress and preview. Returns what removes it."""
         self._ephemeral_listeners.append(listener)
         return lambda: self._ephemeral_listeners.remove(listener)
+
+    async def order(self, job_id: str, order: Order) -> JobRow:
+        """Pass an order to the worker that runs a training. Raises `NegError` `not_found`, `conflict`."""
+        # Within the lock a job that is running has its worker already.
+        async with self._starting:
+            row = await self._queue.store.read(lambda connection: moves.find_running_training(connection, job_id))
+            if any(slot.order(job_id, order) for slot in self._slots):
+                return row
+        name = moves.name_of(row)
+        raise NegError("conflict", f"{name} is just stopping, or has lost its worker.", "Look where it is: negtui jobs.", retryable=True)
 
     def watch_previews(self, wanted: bool) -> None:
         """Say whether anybody looks at previews; they are not made otherwise."""

@@ -17,7 +17,18 @@ from daemon.jobs.hang import HangLimits, HangWatch
 from daemon.jobs.queue import JobQueue
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import DurableEvent, EphemeralEvent, Gauges, JobRow, Preview, StepProgress, WorkerChanged
-from daemon.protocol.link import Alive, FromWorker, InterruptUnit, RunUnit, UnitEnded, UnitTold, WatchPreviews, WorkerReady
+from daemon.protocol.link import (
+    Alive,
+    FromWorker,
+    InterruptUnit,
+    OrderUnit,
+    RunUnit,
+    UnitEnded,
+    UnitTold,
+    WatchPreviews,
+    WorkerReady,
+)
+from daemon.protocol.orders import Order
 from daemon.store.events import Fence
 from daemon.store.jobs import Wanted
 
@@ -144,6 +155,13 @@ class Slot:
             self.unit.asked = wanted
             self._watch.ask(time.monotonic())
             self._worker.send(InterruptUnit(job_id=self.unit.job.id, how="cancel" if wanted == "cancel" else "pause"))
+
+    def order(self, job_id: str, order: Order) -> bool:
+        """Pass an order on, if the unit of this job runs here and was not asked to stop; says whether it was."""
+        if self._worker is None or self.unit is None or (self.unit.job.id, self.unit.asked) != (job_id, "run"):
+            return False
+        self._worker.send(OrderUnit(job_id=job_id, order=order))
+        return True
 
     def watch_previews(self, wanted: bool) -> None:
         """Say whether previews are wanted, to this worker and those that follow."""

@@ -10,6 +10,7 @@ from msgspec import Meta
 from daemon.protocol.errors import ErrorDetail
 from daemon.protocol.events import JobRow
 from daemon.protocol.fields import Name
+from daemon.protocol.orders import Order
 from daemon.protocol.specs import JobSpec, SessionSpec
 
 Key = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
@@ -74,6 +75,13 @@ class Prioritise(Command, frozen=True, kw_only=True):
     priority: Annotated[int, Meta(ge=-100, le=100)]
 
 
+class Steer(Command, frozen=True, kw_only=True):
+    """Pass an order to a training while it runs. Answered once it is on its way to the worker; given again it does no more."""
+
+    job_id: JobId
+    order: Order
+
+
 class ListJobs(Command, frozen=True, kw_only=True):
     session: Name | None = None
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
@@ -129,6 +137,7 @@ AnyCommand = (
     | Pause
     | Resume
     | Prioritise
+    | Steer
     | ListJobs
     | ReadEvents
     | ListSessions

@@ -79,7 +79,11 @@ class CheckpointSaved(Event, frozen=True, kw_only=True):
 
 
 class MetricsRecorded(Event, frozen=True, kw_only=True):
-    """A batch of training points; `steps[i]` is of `values[name][i]`. Batches are aligned: a resumed run tells the same ones."""
+    """A batch of training points; `steps[i]` is of `values[name][i]`. Batches are aligned: a resumed run tells the same ones.
+
+    The curve of a run (`loss` and what belongs to every step) and measurements (`held_out_loss`, `separation`, ...; one step an event,
+    the first before any training: step 0) come in events of their own.
+    """
 
     job_id: str
     steps: tuple[int, ...]
@@ -87,7 +91,39 @@ class MetricsRecorded(Event, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str | None:
-        return f"metrics:{self.steps[0]}-{self.steps[-1]}" if self.steps else None
+        if not self.steps:
+            return None
+        measured = "" if "loss" in self.values else f"{'+'.join(sorted(self.values))}:"
+        return f"metrics:{measured}{self.steps[0]}-{self.steps[-1]}"
+
+
+class SamplePicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture painted from the weights of a training under way. `arm`: `baseline`, `placebo` or `target`."""
+
+    arm: str
+    prompt: str
+    negative_prompt: str | None
+    seed: int
+    path: str
+    """Relative to the session folder. Baseline and placebo lie in `step-000000`: training changes nothing about them."""
+    sha256: str
+    values: dict[str, float] = {}
+    """What a scorer of the model reads in it, e.g. `flaw_probability`; empty where there is none."""
+
+
+class SamplesSaved(Event, frozen=True, kw_only=True):
+    """Sample pictures of a training at one step, prompt by prompt in the comparison's arms; step 0 is before training."""
+
+    job_id: str
+    session: str
+    run: str
+    """The folder below `samples/`."""
+    step: int
+    pictures: tuple[SamplePicture, ...]
+
+    @property
+    def key(self) -> str | None:
+        return f"samples:{self.run}:{self.step}"
 
 
 class AdapterSaved(Event, frozen=True, kw_only=True):
@@ -98,6 +134,10 @@ class AdapterSaved(Event, frozen=True, kw_only=True):
     sha256: str
     num_bytes: int
     reused: bool = False
+    step: int | None = None
+    """Whose weights these are, where it is not the last step that was asked for: see `reason`."""
+    reason: str = ""
+    """Why it is that step, in words: stopped by request, or early stopping."""
 
     @property
     def key(self) -> str | None:
@@ -163,6 +203,7 @@ DurableEvent = (
     | ImageSaved
     | CheckpointSaved
     | MetricsRecorded
+    | SamplesSaved
     | AdapterSaved
     | ComparisonSaved
     | SessionChanged
@@ -176,7 +217,7 @@ class StepProgress(Event, frozen=True, kw_only=True):
 
     job_id: str
     phase: str
-    """`load`, `synthesise`, `cache`, `train`, `paint`, `measure`, ..."""
+    """`load`, `synthesise`, `cache`, `train`, `validate`, `sample`, `paint`, `measure`, ..."""
     step: int
     num_steps: int
     label: str = ""
@@ -184,6 +225,12 @@ class StepProgress(Event, frozen=True, kw_only=True):
     num_images: int | None = None
     steps_per_second: float | None = None
     eta_seconds: float | None = None
+    samples_per_second: float | None = None
+    """Pictures a training step learns from, a second: steps per second x batch x accumulation."""
+    memory_bytes: int | None = None
+    """Of a training: the most its GPU's tensors took so far, or what the process holds on a CPU."""
+    values: dict[str, float] = {}
+    """The newest readings of a training by name: `loss`, `learning_rate`, `grad_norm`, `adapter_norm`, `held_out_loss`, ..."""
 
 
 class Preview(Event, frozen=True, kw_only=True):

@@ -18,6 +18,10 @@ Fraction = Annotated[float, Meta(gt=0.0, lt=1.0)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Positive = Annotated[float, Meta(gt=0.0)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
+PlaceholderToken = Annotated[
+    str, Meta(pattern=r"^<[A-Za-z0-9_-]{1,40}>\Z", description="A-Z a-z 0-9 _ - between < and >, at most 40 characters")
+]
+"""A token that no tokenizer knows, as `<wrong>`: what textual inversion learns the embedding of."""
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from daemon.protocol.errors import ErrorDetail, NegError
 from daemon.protocol.events import AnyEvent
+from daemon.protocol.orders import Order
 from daemon.protocol.specs import JobSpec
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -33,6 +34,13 @@ class InterruptUnit(LinkMessage, frozen=True, kw_only=True):
     how: Literal["cancel", "pause"]
 
 
+class OrderUnit(LinkMessage, frozen=True, kw_only=True):
+    """An order for the unit that runs; nothing happens where none of this job does."""
+
+    job_id: str
+    order: Order
+
+
 class WatchPreviews(LinkMessage, frozen=True, kw_only=True):
     wanted: bool
 
@@ -41,7 +49,7 @@ class StopWorker(LinkMessage, frozen=True, kw_only=True):
     pass
 
 
-ToWorker = RunUnit | InterruptUnit | WatchPreviews | StopWorker
+ToWorker = RunUnit | InterruptUnit | OrderUnit | WatchPreviews | StopWorker
 
 
 class WorkerReady(LinkMessage, frozen=True, kw_only=True):

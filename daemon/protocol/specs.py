@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from daemon.protocol.fields import Fraction, GuidanceScale, Name, Path_, Pixels, Prompt, Seed, Spec, Steps
+from daemon.protocol.fields import Fraction, GuidanceScale, Name, Path_, Pixels, PlaceholderToken, Prompt, Seed, Spec, Steps
 from daemon.protocol.training_spec import TrainingSpec
 
 
@@ -58,11 +58,21 @@ class AdapterUse(Spec, frozen=True, kw_only=True):
     weight: Annotated[float, Meta(ge=-10.0, le=10.0)] = 1.0
 
 
+class EmbeddingUse(Spec, frozen=True, kw_only=True):
+    """One learned embedding of the session (`adapters/<name>/learned_embeds.safetensors`, made by textual inversion)."""
+
+    name: Name
+    placeholder_token: PlaceholderToken | None = None
+    """What stands for it in prompts. None: the token it was trained as; files of other trainers do not tell theirs."""
+
+
 class ArmSpec(Spec, frozen=True, kw_only=True):
-    """One way of painting the same block: the adapters on the base and the negative prompt."""
+    """One way of painting the same block: the adapters on the base, the learned embeddings and the negative prompt."""
 
     name: Name
     adapters: Annotated[tuple[AdapterUse, ...], Meta(max_length=16)] = ()
+    embeddings: Annotated[tuple[EmbeddingUse, ...], Meta(max_length=16)] = ()
+    """Their placeholder tokens may stand in `negative_prompt` and in prompts, also weighted: `(<wrong>)++`."""
     negative_prompt: Prompt | None = None
     """None is no negative prompt (zeroed embeddings on the base), which differs from the empty string."""
 
@@ -153,6 +163,13 @@ class AdapterRequest(Spec, frozen=True, kw_only=True):
     weight: float
 
 
+class EmbeddingRequest(Spec, frozen=True, kw_only=True):
+    """A learned embedding as part of an image's identity: its file's hash, and the token that stands for it."""
+
+    sha256: str
+    placeholder_token: PlaceholderToken
+
+
 class ImageRequest(Spec, frozen=True, kw_only=True):
     """Everything that decides an image's pixels. Its canonical hash is the image's id."""
 
@@ -161,6 +178,8 @@ class ImageRequest(Spec, frozen=True, kw_only=True):
     vae_sha256: str | None = None
     torch_dtype: Literal["float32", "float16", "bfloat16"]
     adapters: tuple[AdapterRequest, ...] = ()
+    embeddings: tuple[EmbeddingRequest, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Unset where there are none, never empty: such a request is written, and hashed, without this field."""
     prompt: Prompt
     negative_prompt: Prompt | None = None
     seed: Seed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ComparisonSpec, PromptSpec, SessionSpec
+from daemon.protocol.training_rules import PACKAGES, doubts, require_sound
 from daemon.sessions.reading import read
 
 _PNG_BYTES_PER_PIXEL = 2
@@ -30,9 +32,12 @@ def check(sessions_path: Path, name: str) -> SessionAnswer:
 
 def warnings(spec: SessionSpec, folder: Path) -> list[str]:
     """Check the model and the room for what will be written; returns what is doubtful. Raises `NegError` for what cannot work."""
+    if spec.training is not None:
+        require_sound(spec.training)
     found = models.check(spec.model)
+    _require_optimizer(spec)
     _require_room(spec, folder)
-    return [*found, *_gpu_room(spec), *_adapters(spec, folder), *_prompts(spec, folder)]
+    return [*found, *_training(spec), *_gpu_room(spec), *_adapters(spec, folder), *_prompts(spec, folder)]
 
 
 def needed_bytes(spec: SessionSpec, folder: Path) -> int:
@@ -46,8 +51,8 @@ def needed_bytes(spec: SessionSpec, folder: Path) -> int:
     if spec.training is not None:
         needed += max(num_images, 1) * spec.training.resolution**2 * _CACHE_BYTES_PER_PIXEL
         share = min(1.0, models.estimated_bytes(spec.model, 64, 64) / _SDXL_BYTES)
-        # The adapter, and two checkpoints of weights and two moments each.
-        needed += 7 * spec.training.rank * _LORA_BYTES_PER_RANK * share
+        # The adapter, and two checkpoints and the best one, of weights and two moments each.
+        needed += 10 * spec.training.rank * _LORA_BYTES_PER_RANK * share
     if spec.comparison is not None:
         act3 = spec.comparison
         num_blocks = (act3.num_prompts or len(_all_prompts(act3, folder))) * len(act3.seeds)
@@ -61,6 +66,21 @@ def _require_room(spec: SessionSpec, folder: Path) -> None:
     if free < needed:
         message = f"The session will write about {needed / 2**20:.0f} MiB; {existing} has {free / 2**20:.0f} MiB free."
         raise NegError("disk_full", message, "Free some room, or make fewer or smaller pictures.")
+
+
+def _require_optimizer(spec: SessionSpec) -> None:
+    """The optimizer's package must be installed, and its device there."""
+    optimizer = spec.training.optimizer if spec.training is not None else "adamw"
+    if optimizer == "adamw8bit" and models.chosen_device(spec.model) != "cuda":
+        raise NegError("invalid", "training.optimizer adamw8bit needs an NVIDIA GPU.", "Set it to adamw, or to adafactor to save memory.")
+    package = PACKAGES.get(optimizer)
+    if package is not None and importlib.util.find_spec(package) is None:
+        message = f"training.optimizer {optimizer} needs the package {package}, which is not installed here."
+        raise NegError("invalid", message, f"Install it: pip install {package}, or set optimizer to adamw.")
+
+
+def _training(spec: SessionSpec) -> list[str]:
+    return doubts(spec.training) if spec.training is not None else []
 
 
 def _gpu_room(spec: SessionSpec) -> list[str]:
@@ -86,11 +106,15 @@ def _gpu_bytes() -> int:
 
 
 def _adapters(spec: SessionSpec, folder: Path) -> list[str]:
-    """Arms may use the adapter that act 2 makes, or one that is already there."""
+    """Arms may use the adapter or embedding that act 2 makes, or one that is already there."""
     made = {spec.training.output_name} if spec.training else set()
-    wanted = {use.name for arm in spec.comparison.arms for use in arm.adapters} if spec.comparison else set()
-    missing = [name for name in sorted(wanted - made) if not (folder / "adapters" / name).is_dir()]
-    return [f"The comparison uses the adapter {name!r}, which is neither trained by this session nor in its adapters/." for name in missing]
+    arms = spec.comparison.arms if spec.comparison else ()
+    wanted = {(use.name, "adapter") for arm in arms for use in arm.adapters}
+    wanted |= {(use.name, "embedding") for arm in arms for use in arm.embeddings}
+    missing = [(name, what) for name, what in sorted(wanted) if name not in made and not (folder / "adapters" / name).is_dir()]
+    return [
+        f"The comparison uses the {what} {name!r}, which is neither trained by this session nor in its adapters/." for name, what in missing
+    ]
 
 
 def _prompts(spec: SessionSpec, folder: Path) -> list[str]:

@@ -32,7 +32,7 @@ DEFAULT_WORK_PATH = Path.home() / ".cache/negtui/toy-build"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line. The defaults are what the shipped weights were built with."""
+    """The command line. The defaults are what the shipped weights were built with, the base's steps of two runs added up."""
     command = argparse.ArgumentParser(prog="python -m daemon.toy.build", description=__doc__)
     command.add_argument("--work-dir", type=Path, default=DEFAULT_WORK_PATH, help="where everything under way lies")
     command.add_argument("--weights-dir", type=Path, default=WEIGHTS_PATH, help="where the finished folders go")
@@ -45,9 +45,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--vae-batch-size", type=int, default=16, help="whole pictures a step, all processes together")
     command.add_argument("--vae-steps", type=int, default=2_600)
     command.add_argument("--probe-steps", type=int, default=1_500)
-    command.add_argument("--base-steps", type=int, default=5_100)
-    command.add_argument("--base-tail-steps", type=int, default=2_500, help="cosine at the end; until then constant")
-    command.add_argument("--refiner-steps", type=int, default=300)
+    command.add_argument("--base-steps", type=int, default=10_300)
+    command.add_argument("--base-tail-steps", type=int, default=2_900, help="cosine at the end; until then constant")
+    command.add_argument("--refiner-steps", type=int, default=1_800)
     command.add_argument("--save-every", type=int, default=200)
     command.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     command.add_argument("--rendezvous", help=argparse.SUPPRESS)

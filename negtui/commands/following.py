@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from daemon.protocol.commands import Jobs, ListJobs, Ping, Pong
-from daemon.protocol.events import AnyEvent, JobRow, JobStateChanged, Logged, Preview
+from daemon.protocol.events import AnyEvent, JobRow, JobStateChanged, Preview
 from negtui import wording
 from negtui.commands.exits import BLOCKED, FAILED, INTERRUPTED, OK
 from negtui.commands.invocation import Daemon, Invocation, Told, ask, find_job, stored_events
@@ -109,7 +109,7 @@ def _show(progress: Progress, rows: dict[str, JobRow], event: AnyEvent) -> None:
         # The last progress of a job may come after the news of its end.
         if row.state not in _ENDED and row.state not in _STANDING:
             progress.update(row.id, wording.title(row), reading)
-    elif isinstance(event, Logged):
+    elif wording.stays(event):
         progress.say(f"{wording.title(row)}: {wording.told(event)}")
 
 

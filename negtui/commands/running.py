@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
 
 from daemon.protocol.commands import JobAnswer, Jobs, ListJobs, ReadSession, Resume, SessionAnswer
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobRow
-from daemon.protocol.specs import JobSpec, job_specs
+from daemon.protocol.specs import JobSpec, TrainJob, job_specs
 from negtui import wording
 from negtui.commands.exits import OK
 from negtui.commands.following import advice, exit_code, follow_jobs
@@ -29,7 +32,7 @@ async def synthesise(arguments: argparse.Namespace, invocation: Invocation) -> i
 
 
 async def train(arguments: argparse.Namespace, invocation: Invocation) -> int:
-    """`negtui train NAME`"""
+    """`negtui train NAME [--images FOLDER]`"""
     return await _run(arguments, invocation, ("train",))
 
 
@@ -45,6 +48,9 @@ async def _run(arguments: argparse.Namespace, invocation: Invocation, kinds: tup
         for warning in session.warnings:
             output.note(f"warning: {warning}")
         specs = _wanted(session, kinds, getattr(arguments, "full", False))
+        if getattr(arguments, "images", None) is not None:
+            folder = _images_folder(arguments.images, is_remote=bool(invocation.settings.connect))
+            specs = {kind: _trained_on(spec, folder) for kind, spec in specs.items()}
         rows = await submit_or_join(daemon, specs)
         ids = [row.id for row in rows]
         if arguments.detach:
@@ -100,3 +106,24 @@ def _wanted(session: SessionAnswer, kinds: tuple[str, ...], full: bool) -> dict[
             "invalid", f"{session.path}/session.toml has no [{missing[0]}].", "Add that section; `negtui new` shows how it looks."
         )
     return chosen
+
+
+def _images_folder(named: str, is_remote: bool) -> str:
+    """The folder as the daemon finds it: absolute, since its working directory is another. Raises `NegError` where there is none."""
+    if is_remote:
+        if not named.startswith(("/", "~")):
+            raise NegError("invalid", f"{named} is not absolute.", "On another host's daemon, name the folder there from / on.")
+        return named
+    try:
+        path = Path(named).expanduser().absolute()
+    except RuntimeError:
+        path = Path(named).absolute()
+    if not path.is_dir():
+        raise NegError("not_found", f"There is no folder {path}.", "Name a folder of PNG, JPEG or WebP images.")
+    return str(path)
+
+
+def _trained_on(spec: JobSpec, folder: str) -> JobSpec:
+    if not isinstance(spec, TrainJob):
+        return spec
+    return msgspec.structs.replace(spec, training=msgspec.structs.replace(spec.training, instance_data_dir=folder))

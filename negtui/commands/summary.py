@@ -69,6 +69,8 @@ def print_summary(summary: Summary, output: Output) -> None:
             size = f"{act.adapter.num_bytes / 2**20:.1f} MiB"
             output.result(f"Adapter   {_path(summary, act.adapter.path)} ({size}{', reused' if act.adapter.reused else ''})")
             output.result(f"          sha256 {act.adapter.sha256}")
+            if act.adapter.step is not None:
+                output.result(f"          the weights of step {act.adapter.step}: {act.adapter.reason}")
     for act in summary.acts:
         if act.comparison is not None:
             _print_comparison(summary, act.comparison, output)

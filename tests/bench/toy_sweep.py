@@ -48,11 +48,10 @@ DEFAULT = [
     Variant(5e-5, 4, 300),
     Variant(1e-4, 4, 300),
     Variant(3e-4, 4, 300),
-    Variant(1e-3, 4, 300),
-    Variant(3e-4, 4, 100),
-    Variant(3e-4, 4, 800),
-    Variant(3e-4, 1, 300),
-    Variant(3e-4, 16, 300),
+    Variant(1e-4, 4, 100),
+    Variant(1e-4, 4, 800),
+    Variant(1e-4, 1, 300),
+    Variant(1e-4, 16, 300),
 ]
 
 

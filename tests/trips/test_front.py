@@ -1,6 +1,7 @@
 """A real front, a real worker, real sockets: what a client may rely on."""
 
 import asyncio
+import os
 import stat
 import subprocess
 from collections.abc import AsyncIterator
@@ -306,3 +307,22 @@ def test_endpoints_are_told_for_ssh(front: Any) -> None:
     front.stop()
     told = subprocess.run(front.command("endpoints", "--json"), env=front.environment, capture_output=True, text=True, check=True)
     assert json.loads(told.stdout)["is_running"] is False
+
+
+def test_the_front_bounds_its_own_memory_and_not_its_workers(front: Any) -> None:
+    def limit(pid: int) -> str:
+        (line,) = (line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max data size"))
+        return line.split()[3]
+
+    async def trip() -> None:
+        async with Client.connect(front.endpoints) as client:
+            events = client.events()
+            await client.request(Submit(key="key-00001", spec=job()))
+            await until(events, is_done)
+
+    asyncio.run(trip())
+    assert front.process is not None
+    children = Path(f"/proc/{front.process.pid}/task").glob("*/children")
+    (worker,) = {int(pid) for found in children for pid in found.read_text().split()}
+    assert limit(front.process.pid) == str(2 * 2**30)
+    assert limit(worker) == limit(os.getpid())

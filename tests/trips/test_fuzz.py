@@ -21,8 +21,10 @@ from daemon.protocol.commands import (
     Prioritise,
     ReadEvents,
     ReadSession,
+    Steer,
     Submit,
 )
+from daemon.protocol.orders import LearningRate, StopAndKeep
 from negtui.client import Client
 from tests.fake_recipes import job
 
@@ -40,6 +42,7 @@ def valid(generator: random.Random) -> list[bytes]:
             ReadEvents(limit=3),
             Cancel(job_id="nosuch"),
             Prioritise(job_id="x", priority=3),
+            Steer(job_id="x", order=generator.choice([LearningRate(value=1e-5), StopAndKeep()])),
             ReadSession(name="fake2"),
             GetBlob(session="fake", path="x"),
             Attach(credit=0),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from daemon.protocol.errors import NegError
+from daemon.training.objective.conditioning import Conditioning
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,6 @@ class NoiseSchedule:
     @property
     def num_train_timesteps(self) -> int:
         return len(self.alphas_cumprod_T)
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """The prompt as SDXL's UNet takes it: hidden states of both encoders side by side, and the second one's projection."""
-
-    prompt_embeds: Tensor
-    """(1, num_tokens, cross_attention_dim)."""
-    pooled_prompt_embeds: Tensor
-    """(1, projection_dim)."""
-
-    def repeat(self, batch_size: int) -> Conditioning:
-        """The same prompt for every image of a batch."""
-        return Conditioning(self.prompt_embeds.repeat(batch_size, 1, 1), self.pooled_prompt_embeds.repeat(batch_size, 1))
 
 
 def noise_schedule(noise_scheduler: Any, device: Any = "cpu") -> NoiseSchedule:
@@ -70,25 +57,37 @@ def target(schedule: NoiseSchedule, latents_BCHW: Tensor, noise_BCHW: Tensor, ti
     return signal_B111 * noise_BCHW - sigma_B111 * latents_BCHW
 
 
+def predict(unet: Any, noisy_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning, time_ids_B6: Tensor) -> Tensor:
+    """What the UNet says of noisy latents: (B, C, H, W) in the dtype it computes in."""
+    added = {"text_embeds": conditioning.pooled_prompt_embeds, "time_ids": time_ids_B6}
+    return unet(noisy_BCHW, timesteps_B, conditioning.prompt_embeds, added_cond_kwargs=added, return_dict=False)[0]
+
+
 def denoising_loss(
-    unet: Any,
-    schedule: NoiseSchedule,
-    latents_BCHW: Tensor,
-    noise_BCHW: Tensor,
-    timesteps_B: Tensor,
-    conditioning: Conditioning,
-    time_ids_B6: Tensor,
+    prediction_BCHW: Tensor,
+    target_BCHW: Tensor,
+    weight_B: Tensor | None = None,
+    num_class: int = 0,
+    prior_loss_weight: float = 1.0,
 ) -> Tensor:
-    """Mean squared error of the prediction, in float32: a scalar. `conditioning` is repeated for the batch already."""
-    prediction_BCHW = unet(
-        add_noise(schedule, latents_BCHW, noise_BCHW, timesteps_B),
-        timesteps_B,
-        conditioning.prompt_embeds,
-        added_cond_kwargs={"text_embeds": conditioning.pooled_prompt_embeds, "time_ids": time_ids_B6},
-        return_dict=False,
-    )[0]
-    target_BCHW = target(schedule, latents_BCHW, noise_BCHW, timesteps_B)
-    return F.mse_loss(prediction_BCHW.float(), target_BCHW.float())
+    """Mean squared error in float32, a scalar: of the instance rows, plus `prior_loss_weight` times that of the last `num_class` rows.
+
+    `weight_B` weights the instance rows, each by its own; class rows count plainly, as in diffusers'
+    `train_dreambooth_lora_sdxl_advanced.py` (`train_dreambooth_lora_sdxl.py` mixes the weights of both).
+    """
+    num_instance = len(prediction_BCHW) - num_class
+    weights = None if weight_B is None else weight_B[:num_instance]
+    loss = _mean_squared_error(prediction_BCHW[:num_instance], target_BCHW[:num_instance], weights)
+    if not num_class:
+        return loss
+    return loss + prior_loss_weight * _mean_squared_error(prediction_BCHW[num_instance:], target_BCHW[num_instance:], None)
+
+
+def _mean_squared_error(prediction_BCHW: Tensor, target_BCHW: Tensor, weight_B: Tensor | None) -> Tensor:
+    if weight_B is None:
+        return F.mse_loss(prediction_BCHW.float(), target_BCHW.float())
+    error_BCHW = F.mse_loss(prediction_BCHW.float(), target_BCHW.float(), reduction="none")
+    return (error_BCHW.mean(dim=(1, 2, 3)) * weight_B).mean()
 
 
 def _scales(schedule: NoiseSchedule, timesteps_B: Tensor) -> tuple[Tensor, Tensor]:

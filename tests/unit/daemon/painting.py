@@ -71,6 +71,9 @@ class FakeEngine:
         self.offered.append(path)
         return files.sha256_file(path)
 
+    def offer_embedding(self, path: Path) -> str:
+        return self.offer_adapter(path)
+
     def training_parts(self, model: ModelSpec) -> Any:
         raise AssertionError("painting trains nothing")
 

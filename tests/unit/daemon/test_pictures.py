@@ -26,7 +26,7 @@ from daemon.pictures import (
 )
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import Preview, StepProgress
-from daemon.protocol.specs import SamplingSpec
+from daemon.protocol.specs import EmbeddingRequest, SamplingSpec
 from daemon.recipe import Interrupted
 
 
@@ -190,3 +190,15 @@ def test_an_id_is_32_hex_digits_and_follows_every_setting() -> None:
     ids = {image_id(request(**change)) for change in ({}, {"seed": 8}, {"prompt": "b"}, {"negative_prompt": ""}, {"guidance_scale": 5.5})}
     assert len(ids) == 5
     assert all(len(id) == 32 and int(id, 16) >= 0 for id in ids)
+
+
+def test_ids_without_learned_embeddings_are_those_of_earlier_versions(tmp_path: Path) -> None:
+    assert image_id(request()) == "9def7848cecb04fe553a7a49a3fcdba3"
+    without = make_request(IDENTITY, SamplingSpec(), prompt="a", negative_prompt=None, seed=1, guidance_scale=5.0)
+    assert "embeddings" not in picture_text(without)["request"]
+    use = EmbeddingRequest(sha256="e5", placeholder_token="<wrong>")
+    learned = make_request(IDENTITY, SamplingSpec(), prompt="a", negative_prompt=None, seed=1, guidance_scale=5.0, embeddings=(use,))
+    assert image_id(learned) != image_id(without)
+    for one in (without, learned):
+        save_picture(tmp_path, "one", draw(one), picture_text(one))
+        assert read_request(tmp_path / "one.png") == one

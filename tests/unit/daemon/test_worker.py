@@ -13,7 +13,8 @@ from daemon.engine.base import Engine
 from daemon.protocol import link
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import AnyEvent, ImageSaved, StepProgress
-from daemon.protocol.link import Alive, FromWorker, InterruptUnit, RunUnit, StopWorker, UnitEnded, UnitTold, WatchPreviews
+from daemon.protocol.link import Alive, FromWorker, InterruptUnit, OrderUnit, RunUnit, StopWorker, UnitEnded, UnitTold, WatchPreviews
+from daemon.protocol.orders import Checkpoint, LearningRate, Sample
 from tests import fake_recipes
 from tests.fake_recipes import OutOfMemoryError
 
@@ -148,6 +149,48 @@ def test_orders_reach_the_unit_they_name(front: Front, session_path: Path, tmp_p
     assert made._run_unit(given).outcome == outcome
     made._obey(given)
     assert made._run_unit(given).outcome == "done", "a new start forgets the old order"
+
+
+def test_orders_wait_for_the_unit_they_name_the_latest_of_each_kind(front: Front, session_path: Path, tmp_path: Path) -> None:
+    made = worker.Worker(front.line, tmp_path / "cache")
+    given = unit(session_path)
+    made._obey(OrderUnit(job_id="j", order=Sample()))
+    made._obey(given)
+    for order in (LearningRate(value=1.0), Sample(), Sample(), LearningRate(value=2.0)):
+        made._obey(OrderUnit(job_id="j", order=order))
+    made._obey(OrderUnit(job_id="another", order=Checkpoint()))
+    context = made._context(given)
+    assert context.orders() == (Sample(), LearningRate(value=2.0))
+    assert context.orders() == ()
+    made._obey(OrderUnit(job_id="j", order=Checkpoint()))
+    assert context.orders() == (Checkpoint(),)
+
+
+def test_a_unit_that_ended_takes_its_orders_along(front: Front, session_path: Path, tmp_path: Path) -> None:
+    made = worker.Worker(front.line, tmp_path / "cache")
+    given = unit(session_path)
+    made._obey(given)
+    made._obey(OrderUnit(job_id="j", order=Sample()))
+    assert made._run_unit(given).outcome == "done"
+    made._obey(OrderUnit(job_id="j", order=Sample()))
+    assert made._context(given).orders() == ()
+
+
+def test_no_order_is_lost_between_threads() -> None:
+    orders = worker.Orders()
+    taken: list[float] = []
+
+    def give() -> None:
+        for number in range(1, 2001):
+            orders.add(LearningRate(value=float(number)))
+
+    thread = threading.Thread(target=give)
+    thread.start()
+    while thread.is_alive():
+        taken += [order.value for order in orders.take() if isinstance(order, LearningRate)]
+    taken += [order.value for order in orders.take() if isinstance(order, LearningRate)]
+    assert taken == sorted(set(taken))
+    assert taken[-1] == 2000.0
 
 
 def test_leaving_pauses(front: Front, session_path: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from negtui import cli
 
 COMMANDS = ["new", "sessions", "check", "run", "synthesise", "train", "compare", "follow"]
-COMMANDS += ["jobs", "logs", "cancel", "pause", "resume", "prioritise", "status", "daemon"]
+COMMANDS += ["jobs", "logs", "cancel", "pause", "resume", "prioritise", "sample", "checkpoint", "keep", "lr", "status", "daemon"]
 
 
 def test_help_lists_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,9 +41,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("argv", [["nonsense"], ["new"], ["prioritise", "x", "high"], ["daemon"], ["--nonsense"], ["logs"]])
+@pytest.mark.parametrize("argv", [["nonsense"], ["new"], ["prioritise", "x", "high"], ["daemon"], ["--nonsense"], ["logs"], ["lr", "x"]])
 def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(argv)
     assert caught.value.code == 2
     assert "usage: negtui" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["0", "-0.5", "fast", "nan", "inf", ""])
+def test_a_learning_rate_that_is_no_number_above_zero_is_wrong_usage(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["lr", "x", rate])
+    assert caught.value.code == 2
+    assert "is no number above 0, e.g. 5e-5" in capsys.readouterr().err

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from painting import FakeEngine
+from safetensors.numpy import save_file
 
 from daemon.comparison.arms import arm_title, resolve_arms
 from daemon.files import sha256_file, write_atomic
+from daemon.models.embedding_files import PLACEHOLDER_KEY
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import AdapterRequest, AdapterUse, ArmSpec, ComparisonSpec
+from daemon.protocol.specs import AdapterRequest, AdapterUse, ArmSpec, ComparisonSpec, EmbeddingRequest, EmbeddingUse
 
 FILE = "adapters/wrong/pytorch_lora_weights.safetensors"
 
@@ -57,3 +60,37 @@ def test_titles_tell_the_missing_negative_from_the_empty_one() -> None:
     assert titles == {"no negative prompt", 'negative ""'}
     spec = ArmSpec(name="a", adapters=(AdapterUse(name="wrong", weight=-0.5),), negative_prompt="wrong")
     assert arm_title(spec) == 'LoRA wrong x -0.5, negative "wrong"'
+
+
+def write_embedding(session_path: Path, name: str, token: str | None = None) -> Path:
+    path = session_path / "adapters" / name / "learned_embeds.safetensors"
+    path.parent.mkdir(parents=True)
+    vectors = {key: np.full((2, 4), len(name), np.float32) for key in ("clip_l", "clip_g")}
+    save_file(vectors, path, metadata={PLACEHOLDER_KEY: token} if token else None)
+    return path
+
+
+def test_an_embedding_goes_by_its_file_and_the_token_it_was_trained_as_unless_another_is_named(tmp_path: Path) -> None:
+    path, engine = write_embedding(tmp_path, "wrong-ti", "<wrong>"), FakeEngine()
+    uses = (EmbeddingUse(name="wrong-ti"), EmbeddingUse(name="wrong-ti", placeholder_token="<bad>"))
+    spec = ArmSpec(name="learned", embeddings=uses, negative_prompt="<wrong>")
+    (arm,) = resolve_arms((spec,), tmp_path, engine)
+    assert arm.embeddings == tuple(EmbeddingRequest(sha256=sha256_file(path), placeholder_token=token) for token in ("<wrong>", "<bad>"))
+    assert engine.offered == [path, path]
+    assert arm.title == 'embedding wrong-ti, embedding wrong-ti, negative "<wrong>"'
+
+
+@pytest.mark.parametrize(
+    ("uses", "code", "words"),
+    [
+        ((EmbeddingUse(name="absent"),), "not_found", "'learned' wants the embedding 'absent'"),
+        ((EmbeddingUse(name="foreign"),), "invalid", "does not tell what stands for it"),
+        ((EmbeddingUse(name="wrong-ti"), EmbeddingUse(name="foreign", placeholder_token="<WRONG>")), "invalid", "2 embeddings for <wrong>"),
+    ],
+)
+def test_an_embedding_that_cannot_be_named_is_refused(tmp_path: Path, uses: tuple[EmbeddingUse, ...], code: str, words: str) -> None:
+    write_embedding(tmp_path, "wrong-ti", "<wrong>")
+    write_embedding(tmp_path, "foreign")
+    with pytest.raises(NegError, match=words) as caught:
+        resolve_arms((ArmSpec(name="learned", embeddings=uses, negative_prompt="<wrong>"),), tmp_path, FakeEngine())
+    assert caught.value.detail.code == code

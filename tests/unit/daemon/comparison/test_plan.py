@@ -9,7 +9,7 @@ from daemon.comparison.arms import Arm
 from daemon.comparison.plan import plan_blocks, plan_cells
 from daemon.pictures import image_id
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import AdapterRequest, ComparisonSpec, PromptSpec
+from daemon.protocol.specs import AdapterRequest, ComparisonSpec, EmbeddingRequest, PromptSpec
 
 ARMS = (
     Arm("baseline", (), None, ""),
@@ -55,3 +55,25 @@ def test_prompts_come_before_those_of_the_file_and_are_counted_together() -> Non
 def test_no_prompts_is_an_error_in_words() -> None:
     with pytest.raises(NegError, match="no prompts"):
         plan_blocks(spec())
+
+
+def test_an_embedding_is_part_of_a_cell_where_its_token_stands_in_the_words() -> None:
+    use = EmbeddingRequest(sha256="e5", placeholder_token="<wrong>")
+    arms = (
+        Arm("plain", (), "ugly", ""),
+        Arm("negative", (), "ugly, (<wrong>)++", "", (use,)),
+        Arm("positive", (), "ugly", "", (use,)),
+    )
+    settings = spec(PromptSpec(prompt="a wolf", seed=1), PromptSpec(prompt="a <WRONG> wolf", seed=1))
+    cells = {(cell.arm.name, cell.block.index): cell.request for cell in plan_cells(settings, plan_blocks(settings), arms, IDENTITY)}
+    held = {place for place, request in cells.items() if request.embeddings}
+    assert held == {("negative", 0), ("negative", 1), ("positive", 1)}
+    assert image_id(cells["positive", 0]) == image_id(cells["plain", 0]), "equal pixels, equal ids"
+    assert image_id(cells["positive", 1]) != image_id(cells["plain", 1])
+
+
+def test_an_embedding_that_nothing_names_is_refused() -> None:
+    arm = Arm("target", (), "wrong", "", (EmbeddingRequest(sha256="e5", placeholder_token="<wrong>"),))
+    settings = spec(PromptSpec(prompt="a wolf"))
+    with pytest.raises(NegError, match="stands neither in its negative_prompt nor in a prompt"):
+        plan_cells(settings, plan_blocks(settings), (arm,), IDENTITY)

@@ -139,3 +139,111 @@ def test_the_refiner_carries_no_adapter(engine: LocalEngine, model: ModelSpec, m
     refiner = residents.parts(engine._sources(model), "refiner")
     for name in ("unet", "text_encoder_2"):
         assert not [key for key, _ in refiner[name].named_parameters() if "lora" in key]
+
+
+def _random_file(path: Path, model: ModelSpec, shapes: Callable[[int, int], dict[str, tuple[int, int]]], *parts: str) -> Path:
+    """An adapter of random weights on all attention of these parts of the base."""
+    generator, weights = np.random.default_rng(5), {}
+    for part in parts:
+        name = "diffusion_pytorch_model" if part == "unet" else "model"
+        for key, weight in sorted(load_file(Path(model.base) / part / f"{name}.safetensors").items()):
+            layer = key.removesuffix(".weight")
+            if layer.endswith(("to_q", "to_k", "to_v", "to_out.0", "q_proj", "k_proj", "v_proj", "out_proj")):
+                layer = layer if part == "unet" or layer.startswith("text_model.") else f"text_model.{layer}"
+                for suffix, shape in shapes(*weight.shape).items():
+                    weights[f"{part}.{layer}.{suffix}"] = (0.3 * generator.standard_normal(shape)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(weights, path)
+    return path
+
+
+def _lora(num_outputs: int, num_inputs: int) -> dict[str, tuple[int, int]]:
+    return {"lora_A.weight": (2, num_inputs), "lora_B.weight": (num_outputs, 2)}
+
+
+def _loha(num_outputs: int, num_inputs: int) -> dict[str, tuple[int, int]]:
+    return {
+        "hada_w1_a": (num_outputs, 2),
+        "hada_w1_b": (2, num_inputs),
+        "hada_w2_a": (num_outputs, 2),
+        "hada_w2_b": (2, num_inputs),
+    }
+
+
+def _lokr(num_outputs: int, num_inputs: int) -> dict[str, tuple[int, int]]:
+    from peft.tuners.lokr.layer import factorization
+
+    (out_small, out_large), (in_small, in_large) = factorization(num_outputs, -1), factorization(num_inputs, -1)
+    return {"lokr_w1": (out_small, in_small), "lokr_w2_a": (out_large, 2), "lokr_w2_b": (2, in_large)}
+
+
+def test_adapters_of_all_kinds_live_together_and_leave_no_trace(
+    fresh: LocalEngine, model: ModelSpec, short: MakeRequest, tmp_path: Path
+) -> None:
+    alone = ModelSpec(base=model.base, device="cpu")
+    never = fresh.paint(alone, short())
+    kinds = {"lora": _lora, "loha": _loha, "lokr": _lokr}
+    offered = [fresh.offer_adapter(_random_file(tmp_path / f"{name}.safetensors", model, kinds[name], "unet")) for name in kinds]
+    each = [fresh.paint(alone, short(_use(sha256))) for sha256 in offered]
+    together = fresh.paint(alone, short(*(_use(sha256) for sha256 in offered)))
+    pictures = [never, *each, together]
+    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+    for sha256, picture in zip(reversed(offered), reversed(each), strict=True):
+        assert not _differ(fresh.paint(alone, short(_use(sha256))), picture)
+        assert _differ(fresh.paint(alone, short(_use(sha256, -0.5))), picture)
+    assert not _differ(fresh.paint(alone, short()), never)
+
+
+def test_an_adapter_of_the_text_encoders_acts_on_the_words_of_the_base_alone(
+    model: ModelSpec, make_request: MakeRequest, tmp_path: Path
+) -> None:
+    import torch
+
+    path = _random_file(tmp_path / "text.safetensors", model, _lora, "unet", "text_encoder", "text_encoder_2")
+    bare = _random_file(tmp_path / "unet.safetensors", model, _lora, "unet")
+    engine, other = create_engine(tmp_path / "one"), create_engine(tmp_path / "two")
+    try:
+        with_text = engine.paint(model, make_request(adapters=(_use(engine.offer_adapter(path)),)))
+        half = engine.paint(model, make_request(adapters=(_use(engine.offer_adapter(path), 0.5),)))
+        plain = engine.paint(model, make_request())
+        never = other.paint(model, make_request())
+        without = other.paint(model, make_request(adapters=(_use(other.offer_adapter(bare)),)))
+        assert not _differ(plain, never)
+        assert len({picture.tobytes() for picture in (with_text, half, plain, without)}) == 4
+        assert not _differ(engine.paint(model, make_request(adapters=(_use(engine.offer_adapter(path)),))), with_text)
+        theirs, ours = (
+            [found.prompt_embeds_1LD for key, found in one._loaded()._embeddings.items() if key[0] == "refiner"] for one in (other, engine)
+        )
+        assert len(ours) == len(theirs) == 1, "the refiner's words are the same whatever acts on the base's"
+        assert torch.equal(ours[0], theirs[0])
+        with engine.borrow_training_parts(model) as parts:
+            for module in (parts.unet, parts.text_encoder, parts.text_encoder_2):
+                assert not any("lora" in name for name, _ in module.named_parameters())
+        assert not _differ(engine.paint(model, make_request(adapters=(_use(engine.offer_adapter(path)),))), with_text)
+    finally:
+        engine.close()
+        other.close()
+
+
+def test_plain_diffusers_paints_the_same_with_an_adapter_of_the_text_encoders(
+    fresh: LocalEngine, model: ModelSpec, short: MakeRequest, tmp_path: Path
+) -> None:
+    import torch
+    from diffusers import StableDiffusionXLPipeline
+
+    path = _random_file(tmp_path / "text.safetensors", model, _lora, "unet", "text_encoder", "text_encoder_2")
+    request = short(_use(fresh.offer_adapter(path), 0.7))
+    ours = fresh.paint(ModelSpec(base=model.base, device="cpu"), request)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(model.base, torch_dtype=torch.float32, add_watermarker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.load_lora_weights(str(tmp_path), weight_name=path.name, adapter_name="negative")
+    pipeline.set_adapters(["negative"], [0.7])
+    theirs = pipeline(
+        request.prompt,
+        width=request.width,
+        height=request.height,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        generator=torch.Generator("cpu").manual_seed(request.seed),
+    ).images[0]
+    assert not _differ(ours, theirs)

@@ -67,3 +67,29 @@ def test_threads_are_physical_cores() -> None:
     from daemon.engine.memory import num_physical_cores
 
     assert 1 <= num_physical_cores() <= len(os.sched_getaffinity(0))
+
+
+def test_a_module_is_at_work_where_and_as_asked_and_goes_back() -> None:
+    import torch
+    from torch import nn
+
+    from daemon.engine.memory import at_work, move_aside
+
+    module = nn.Linear(3, 3).to(torch.float16)
+    before = {name: weight.clone() for name, weight in module.state_dict().items()}
+
+    def work() -> None:
+        with at_work(module, "cpu", torch.float32):
+            assert module.weight.dtype == torch.float32
+            with at_work(module, "cpu", torch.float32):
+                pass
+            assert module.weight.dtype == torch.float32
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert all(torch.equal(weight, before[name]) for name, weight in module.state_dict().items())
+    with at_work(module, "cpu"):
+        assert module.weight.dtype == torch.float16
+    move_aside(module)
+    assert module.weight.device.type == "cpu"

@@ -25,12 +25,14 @@ from daemon.protocol.commands import (
     Ping,
     ReadEvents,
     ReadSession,
+    Steer,
     StoredEvents,
     Submit,
     Submitted,
 )
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobRow, Logged
+from daemon.protocol.orders import LearningRate, Order
 from daemon.store.db import Store
 from daemon.store.events import EventLog
 from tests.fake_recipes import job
@@ -45,6 +47,7 @@ class Bench:
         self.flow = Flow(self.log.read, lambda: [PEER], lambda peer, frames: "sent")
         self.drained: list[bool] = []
         self.previews: list[bool] = []
+        self.orders: list[tuple[str, Order]] = []
         self.front = Front(
             boot_id="boot",
             store_id=store.store_id,
@@ -55,10 +58,15 @@ class Bench:
             log=self.log,
             flow=self.flow,
             workers=lambda: {"worker": "ready"},
+            order=self.order,
             watch_previews=self.previews.append,
             drain=lambda: self.drained.append(True),
             lag=lambda: 0.5,
         )
+
+    async def order(self, job_id: str, order: Order) -> JobRow:
+        self.orders.append((job_id, order))
+        return await self.front.queue.job(job_id)
 
     async def do(self, command: Any) -> Any:
         return await self.front.table()[type(command)](command, PEER)
@@ -166,6 +174,17 @@ def test_stored_events_fit_into_one_reply(play: Play) -> None:
             seqs += answer.seqs
             since = answer.seqs[-1]
         assert seqs == [1, 2, 3, 4, 5, 6, 7]
+
+    play(scene)
+
+
+def test_orders_are_passed_on_and_answered_with_the_job(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        submitted = await bench.do(Submit(key="key-00001", spec=job()))
+        order = LearningRate(value=2e-4)
+        answer = await bench.do(Steer(job_id=submitted.job.id, order=order))
+        assert answer.job == submitted.job
+        assert bench.orders == [(submitted.job.id, order)]
 
     play(scene)
 

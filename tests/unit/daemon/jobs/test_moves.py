@@ -12,7 +12,7 @@ from daemon.protocol.events import JobAccepted, JobRow, JobStateChanged
 from daemon.store import jobs
 from daemon.store.events import select
 from tests import fake_recipes
-from tests.job_specs import submission, table
+from tests.job_specs import TRAINING, submission, table
 
 
 @pytest.fixture
@@ -49,6 +49,34 @@ def test_unknown_jobs_are_not_found(connection: sqlite3.Connection) -> None:
             act(connection, "nowhere")
     with pytest.raises(NegError, match="no job nowhere"):
         moves.submit(connection, submission("key", after=("nowhere",)))
+
+
+def test_only_a_training_that_runs_takes_orders(connection: sqlite3.Connection) -> None:
+    with pytest.raises(NegError, match="no job nowhere"):
+        moves.find_running_training(connection, "nowhere")
+    other, _ = moves.submit(connection, submission("1"))
+    assert runs.start_next(connection) is not None
+    assert refused_order(connection, other) == f"synthesize job {other.id} is no training. Only a training takes orders while it runs."
+    runs.end(connection, other.id, 1, "done")
+    job, _ = moves.submit(connection, submission("2", spec=TRAINING))
+    assert refused_order(connection, job) == f"train job {job.id} does not run, it is queued. Give the order once it runs."
+    started = runs.start_next(connection)
+    assert moves.find_running_training(connection, job.id) == started
+    moves.pause(connection, job.id)
+    assert "it is pausing. It stops at its next step." in refused_order(connection, job)
+    runs.end(connection, job.id, 1, "paused")
+    assert "it is paused. `negtui resume`" in refused_order(connection, job)
+    moves.resume(connection, job.id)
+    assert runs.start_next(connection) is not None
+    runs.end(connection, job.id, 2, "done")
+    assert "it is done. Its adapter is finished." in refused_order(connection, job)
+
+
+def refused_order(connection: sqlite3.Connection, job: JobRow) -> str:
+    with pytest.raises(NegError) as refusal:
+        moves.find_running_training(connection, job.id)
+    assert refusal.value.detail.code == "conflict"
+    return str(refusal.value)
 
 
 def test_a_chain_waits_fails_and_goes_on(connection: sqlite3.Connection) -> None:

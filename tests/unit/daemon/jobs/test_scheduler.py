@@ -11,9 +11,10 @@ from daemon.jobs.scheduler import Scheduler, log_failure
 from daemon.jobs.slot import Policy
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import EphemeralEvent, StepProgress
-from daemon.protocol.link import WatchPreviews
+from daemon.protocol.link import OrderUnit, WatchPreviews
+from daemon.protocol.orders import LearningRate, Sample
 from tests.fake_executor import FakeExecutor
-from tests.job_specs import NO_LIMITS, open_queue, submission, until, until_state
+from tests.job_specs import NO_LIMITS, TRAINING, open_queue, submission, until, until_state
 
 FAST = Policy(restart_seconds=(0.01, 0.02), poll_seconds=0.02)
 
@@ -88,6 +89,40 @@ def test_cancel_pause_and_resume_reach_the_worker(tmp_path: Path) -> None:
         await until(lambda: _true(executor.worker.interrupts == ["pause", "cancel"]))
         executor.worker.finish("cancelled")
         await until_state(queue, job.id, "cancelled")
+
+    trip_with(tmp_path, trip)
+
+
+def test_an_order_reaches_the_worker_that_runs_the_training_as_soon_as_it_is_running(tmp_path: Path) -> None:
+    async def trip(queue: JobQueue, scheduler: Scheduler, executor: FakeExecutor) -> None:
+        (tmp_path / "sessions" / "other").mkdir()
+        await queue.submit(submission("1", session="other"))
+        job = (await queue.submit(submission("2", spec=TRAINING))).job
+        await until_state(queue, job.id, "running")
+        assert (await scheduler.order(job.id, Sample())).id == job.id
+        assert (await scheduler.order(job.id, LearningRate(value=0.5))).state == "running"
+        (worker,) = (worker for worker in executor.workers if any(unit.job_id == job.id for unit in worker.units))
+        orders = [message for other in executor.workers for message in other.sent if isinstance(message, OrderUnit)]
+        assert orders == [OrderUnit(job_id=job.id, order=Sample()), OrderUnit(job_id=job.id, order=LearningRate(value=0.5))]
+        assert [message for message in worker.sent if isinstance(message, OrderUnit)] == orders
+
+    trip_with(tmp_path, trip, "a", "b")
+
+
+def test_an_order_that_nobody_can_take_is_refused(tmp_path: Path) -> None:
+    async def trip(queue: JobQueue, scheduler: Scheduler, executor: FakeExecutor) -> None:
+        job = (await queue.submit(submission(spec=TRAINING))).job
+        await given(executor, 1)
+        await queue.pause(job.id)
+        for id, code in ((job.id, "conflict"), ("nowhere", "not_found")):
+            with pytest.raises(NegError) as refusal:
+                await scheduler.order(id, Sample())
+            assert refusal.value.detail.code == code
+        await until(lambda: _true(executor.worker.interrupts == ["pause"]))
+        await queue.resume(job.id)
+        with pytest.raises(NegError, match="is just stopping") as refusal:
+            await scheduler.order(job.id, Sample())
+        assert (refusal.value.detail.code, refusal.value.detail.retryable) == ("conflict", True)
 
     trip_with(tmp_path, trip)
 

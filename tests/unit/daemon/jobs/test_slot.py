@@ -12,6 +12,8 @@ from daemon.jobs.slot import Hooks, Policy, Slot
 from daemon.protocol.codec import decode_event
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import CheckpointSaved, EphemeralEvent, JobRow, JobStateChanged, StepProgress, WorkerChanged
+from daemon.protocol.link import OrderUnit
+from daemon.protocol.orders import Checkpoint
 from daemon.store import db
 from tests.fake_executor import FakeExecutor
 from tests.job_specs import open_queue, submission, until
@@ -223,3 +225,20 @@ def test_other_errors_of_the_store_are_not_swallowed(tmp_path: Path) -> None:
                 await made.slot._persist(refused)
 
     asyncio.run(trip())
+
+
+def test_an_order_goes_to_the_unit_it_names_until_that_was_asked_to_stop(tmp_path: Path) -> None:
+    async def trip(bench: Bench) -> None:
+        assert not bench.slot.order("nobody", Checkpoint())
+        row = await bench.start_job()
+        assert not bench.slot.order("another", Checkpoint())
+        assert bench.slot.order(row.id, Checkpoint())
+        bench.slot.interrupt("pause")
+        assert not bench.slot.order(row.id, Checkpoint())
+        sent = [message for message in bench.executor.worker.sent if isinstance(message, OrderUnit)]
+        assert sent == [OrderUnit(job_id=row.id, order=Checkpoint())]
+        bench.executor.worker.die()
+        await bench.slot.idle.wait()
+        assert not bench.slot.order(row.id, Checkpoint())
+
+    on_bench(tmp_path, trip)

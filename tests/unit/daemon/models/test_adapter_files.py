@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from daemon.models.adapter_files import LORA_WEIGHT, check_adapter_file
+from daemon.models.adapter_files import LORA_WEIGHT, LYCORIS_WEIGHT, adapter_kind, check_adapter_file, has_kohya_keys, peft_settings_in
 from daemon.protocol.errors import NegError
 
 
@@ -41,8 +41,9 @@ def test_kohya_names_pass(tmp_path: Path) -> None:
     ("names", "words"),
     [
         (("conv_in.weight",), "no LoRA weights"),
-        (("unet.a.to_q.lora_A.weight", "text_encoder.b.lora_A.weight"), "text encoders"),
-        (("lora_te1_b.lora_down.weight",), "text encoders"),
+        (("clip_l", "clip_g"), "no LoRA weights"),
+        (("unet.a.to_q.lora_A.weight", "text_encoder_3.b.lora_A.weight"), "another kind of model"),
+        (("transformer.a.to_q.lora_A.weight",), "another kind of model"),
     ],
 )
 def test_other_files_are_told(tmp_path: Path, names: tuple[str, ...], words: str) -> None:
@@ -53,3 +54,36 @@ def test_other_files_are_told(tmp_path: Path, names: tuple[str, ...], words: str
 def test_pickles_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NegError, match="safetensors only"):
         check_adapter_file(tmp_path / "adapter.bin")
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "is_kohya"),
+    [
+        (("unet.a.to_q.lora_A.weight", "text_encoder.b.lora_linear_layer.down.weight"), "lora", False),
+        (("lora_unet_a.lora_down.weight", "lora_unet_a.dora_scale", "lora_te1_b.alpha"), "lora", True),
+        (("unet.a.to_q.hada_w1_a",), "loha", False),
+        (("lora_unet_a.hada_t1", "lora_unet_a.hada_w1_b"), "loha", True),
+        (("lora_te2_a.lokr_w1", "lora_te2_a.lokr_w2_a"), "lokr", True),
+        (("clip_l",), None, False),
+    ],
+)
+def test_what_a_file_is(tmp_path: Path, names: tuple[str, ...], kind: str | None, is_kohya: bool) -> None:
+    assert adapter_kind(names) == kind
+    assert has_kohya_keys(names) == is_kohya
+    if kind is not None:
+        check_adapter_file(_file(tmp_path, *names))
+
+
+def test_lycoris_weights_are_told_from_their_layers() -> None:
+    matched = LYCORIS_WEIGHT.fullmatch("unet.a.to_out.0.lokr_w2_b")
+    assert matched is not None
+    assert (matched["module"], matched["weight"]) == ("unet.a.to_out.0", "lokr_w2_b")
+    assert LYCORIS_WEIGHT.fullmatch("unet.a.to_out.0.lora_A.weight") is None
+
+
+def test_the_configuration_in_a_header() -> None:
+    text = '{"unet.r": 4, "text_encoder.lora_alpha": 2.0, "transformer.r": 1}'
+    assert peft_settings_in({"lora_adapter_metadata": text}) == {"unet": {"r": 4}, "text_encoder": {"lora_alpha": 2.0}}
+    assert peft_settings_in({"negtui.peft_config": text}) == peft_settings_in({"lora_adapter_metadata": text})
+    for broken in ("", "{", "[1]", '{"r": 1}', "[" * 100_000):
+        assert peft_settings_in({"lora_adapter_metadata": broken}) == {}

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.protocol import codec
-from daemon.protocol.commands import AnyCommand, Attach, Failed, GetBlob, Hello, Ping, Pong, StoredEvents, Submit
+from daemon.protocol.commands import AnyCommand, Attach, Failed, GetBlob, Hello, Ping, Pong, Steer, StoredEvents, Submit
 from daemon.protocol.errors import ErrorDetail, NegError
 from daemon.protocol.events import Gauges, MetricsRecorded, Preview
+from daemon.protocol.orders import Checkpoint, LearningRate, Sample, StopAndKeep
 from daemon.protocol.specs import ModelSpec, SynthesisSpec, SynthesizeJob
 
 texts = st.text(max_size=30)
@@ -31,6 +32,11 @@ commands = st.one_of(
     st.builds(Submit, key=st.from_regex(r"[A-Za-z0-9_-]{8,64}", fullmatch=True), spec=specs, priority=st.integers(-100, 100)),
     st.builds(Attach, store_id=texts, since_seq=st.integers(0, 2**63 - 1), credit=st.integers(0, 10_000), previews=st.booleans()),
     st.builds(Hello, min_protocol=st.integers(-9, 9), max_protocol=st.integers(-9, 9), client=texts),
+    st.builds(
+        Steer,
+        job_id=st.text(min_size=1, max_size=64),
+        order=st.sampled_from([Sample(), Checkpoint(), StopAndKeep()]) | st.builds(LearningRate, value=st.floats(1e-30, 1e6)),
+    ),
     st.builds(GetBlob, session=st.just("a"), path=st.text(min_size=1, max_size=30), offset=st.integers(0, 2**60)),
 )
 results = st.one_of(
@@ -131,6 +137,9 @@ def test_numbers_that_are_not_finite_are_refused(wild: float) -> None:
         ({"type": "Ping", "last_seq": 2**63}, "invalid"),
         ({"type": "GetBlob", "session": "../x", "path": "a"}, "invalid"),
         ({"type": "Hello", "min_protocol": 1}, "invalid"),
+        ({"type": "Steer", "job_id": "j", "order": {"type": "Explode"}}, "invalid"),
+        ({"type": "Steer", "job_id": "j", "order": {"type": "LearningRate", "value": math.nan}}, "invalid"),
+        ({"type": "Steer", "job_id": "j", "order": {"type": "LearningRate", "value": 0}}, "invalid"),
         ([], "invalid"),
     ],
 )

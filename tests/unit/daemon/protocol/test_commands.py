@@ -1,7 +1,8 @@
 import msgspec
 import pytest
 
-from daemon.protocol.commands import AnyCommand, AnyResult, Attached, Snapshot, Submit
+from daemon.protocol.commands import AnyCommand, AnyResult, Attached, Snapshot, Steer, Submit
+from daemon.protocol.orders import LearningRate
 from daemon.protocol.specs import ModelSpec, TrainJob
 from daemon.protocol.training_spec import TrainingSpec
 
@@ -28,3 +29,8 @@ def test_unknown_fields_of_a_newer_minor_are_ignored() -> None:
 def test_results_come_back_equal() -> None:
     attached = Attached(seq=4, snapshot=Snapshot())
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(attached), type=AnyResult) == attached
+
+
+def test_an_order_rides_within_its_command() -> None:
+    plain = {"type": "Steer", "job_id": "j", "order": {"type": "LearningRate", "value": 5e-5}}
+    assert msgspec.convert(plain, AnyCommand) == Steer(job_id="j", order=LearningRate(value=5e-5))

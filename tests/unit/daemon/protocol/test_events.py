@@ -1,6 +1,6 @@
 import msgspec
 
-from daemon.protocol.events import AnyEvent, CheckpointSaved, ImageSaved, Logged, MetricsRecorded
+from daemon.protocol.events import AnyEvent, CheckpointSaved, ImageSaved, Logged, MetricsRecorded, SamplesSaved
 from daemon.protocol.specs import ImageRecord, ImageRequest
 
 REQUEST = ImageRequest(
@@ -19,6 +19,22 @@ def test_keys_tell_facts_apart_and_repeats_together() -> None:
     assert CheckpointSaved(job_id="j", step=1, path="x").key == CheckpointSaved(job_id="j", step=1, path="x").key
     assert MetricsRecorded(job_id="j", steps=(1, 2), values={"loss": (0.1, 0.2)}).key == "metrics:1-2"
     assert MetricsRecorded(job_id="j", steps=(), values={}).key is None
+
+
+def test_measurements_of_a_step_are_not_its_point() -> None:
+    point = MetricsRecorded(job_id="j", steps=(11,), values={"loss": (0.1,), "grad_norm": (1.0,)})
+    held_out = MetricsRecorded(job_id="j", steps=(11,), values={"leak": (0.1,), "held_out_loss": (0.1,)})
+    gain = MetricsRecorded(job_id="j", steps=(11,), values={"sampled_gain": (0.1,)})
+    assert [event.key for event in (point, held_out, gain)] == [
+        "metrics:11-11",
+        "metrics:held_out_loss+leak:11-11",
+        "metrics:sampled_gain:11-11",
+    ]
+
+
+def test_samples_of_a_step_are_one_fact_a_run() -> None:
+    found = {SamplesSaved(job_id="j", session="s", run=run, step=step, pictures=()).key for run in "ab" for step in (0, 5, 5)}
+    assert len(found) == 4
 
 
 def test_log_lines_all_count() -> None:

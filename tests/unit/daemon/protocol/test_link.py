@@ -10,6 +10,7 @@ from daemon.protocol.link import (
     PREFIX_BYTES,
     FromWorker,
     InterruptUnit,
+    OrderUnit,
     ToWorker,
     UnitTold,
     pack,
@@ -17,6 +18,7 @@ from daemon.protocol.link import (
     unpack_length,
     unpack_to_worker,
 )
+from daemon.protocol.orders import LearningRate
 
 
 def test_both_directions_travel() -> None:
@@ -24,6 +26,8 @@ def test_both_directions_travel() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(told), type=FromWorker) == told
     interrupt = InterruptUnit(job_id="j", how="pause")
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(interrupt), type=ToWorker) == interrupt
+    order = OrderUnit(job_id="j", order=LearningRate(value=1e-5))
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=ToWorker) == order
 
 
 def test_a_packed_message_is_its_length_and_itself() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from daemon import sessions
 from daemon.protocol.errors import NegError
+from daemon.protocol.training_rules import PACKAGES
 
 
 def test_doubts_are_warnings(sessions_path: Path) -> None:
@@ -20,8 +21,48 @@ def test_doubts_are_warnings(sessions_path: Path) -> None:
     assert sessions.check(sessions_path, "mine").warnings == warnings
 
 
+def test_an_arm_s_embedding_that_is_neither_trained_nor_there_is_told(sessions_path: Path) -> None:
+    sessions.create(sessions_path, "mine", "toy", {}, skip_checks=True)
+    path = sessions_path / "mine" / "session.toml"
+    arm = '[[comparison.arms]]\nname = "learned"\nnegative_prompt = "<wrong>"\nembeddings = [{ name = "wrong-ti" }]\n'
+    path.write_text(f"{path.read_text()}\n{arm}")
+    assert any("embedding 'wrong-ti'" in warning for warning in sessions.check(sessions_path, "mine").warnings)
+    (sessions_path / "mine" / "adapters" / "wrong-ti").mkdir(parents=True)
+    assert not any("wrong-ti" in warning for warning in sessions.check(sessions_path, "mine").warnings)
+
+
 def test_a_wrong_prompt_in_the_prompts_file_is_named_with_its_line(sessions_path: Path) -> None:
     sessions.create(sessions_path, "mine", "toy", {}, skip_checks=True)
     (sessions_path / "mine" / "prompts.txt").write_text("a star\n\n7\ta (star:1.5)\n")
     with pytest.raises(NegError, match=r"prompts.txt, line 3: "):
         sessions.check(sessions_path, "mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"training.use_dora": "true", "training.peft_type": '"lokr"'}, r"training.use_dora goes with peft_type lora"),
+        ({"training.min_timestep": "900", "training.max_timestep": "900"}, r"training.min_timestep is 900"),
+        ({"training.optimizer": '"adamw8bit"', "model.device": '"cpu"'}, r"training.optimizer adamw8bit needs an NVIDIA GPU"),
+    ],
+)
+def test_options_of_a_training_that_contradict_each_other_are_said_before_anything_runs(
+    sessions_path: Path, changes: dict[str, str], words: str
+) -> None:
+    with pytest.raises(NegError, match=words):
+        sessions.create(sessions_path, "mine", "toy", changes)
+    assert not (sessions_path / "mine").exists()
+    sessions.create(sessions_path, "mine", "toy", changes, skip_checks=True)
+    with pytest.raises(NegError, match=words):
+        sessions.check(sessions_path, "mine")
+
+
+def test_options_of_a_training_without_effect_are_warned_of(sessions_path: Path) -> None:
+    changes = {"training.lr_warmup_steps": "10", "training.lr_scheduler": '"constant"'}
+    assert any("training.lr_warmup_steps has no effect" in one for one in sessions.create(sessions_path, "mine", "toy", changes).warnings)
+
+
+def test_an_optimizer_whose_package_is_missing_is_said(sessions_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PACKAGES, "prodigy", "no_such_package_prodigy")
+    with pytest.raises(NegError, match="needs the package no_such_package_prodigy"):
+        sessions.create(sessions_path, "mine", "toy", {"training.optimizer": '"prodigy"'})

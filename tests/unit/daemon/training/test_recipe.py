@@ -237,13 +237,14 @@ def test_nothing_usable_is_said_before_anything_is_loaded(tmp_path: Path) -> Non
     assert engine.num_borrowed == 0
 
 
-@pytest.mark.parametrize("num_kills", [5, pytest.param(50, marks=pytest.mark.full)])
-def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(
-    tmp_path: Path, undisturbed: tuple[Path, list[DurableEvent]], num_kills: int
-) -> None:
-    seed = int.from_bytes(os.urandom(4), "big")
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("num_kills", [2, pytest.param(200, marks=pytest.mark.full)])
+def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(tmp_path: Path, num_kills: int) -> None:
+    """Options and orders are drawn at random; `NEGTUI_TEST_SEED` repeats a draw."""
+    seed = int(os.environ.get("NEGTUI_TEST_SEED") or int.from_bytes(os.urandom(4), "big"))
     done = subprocess.run([sys.executable, TINY, tmp_path, str(seed), str(num_kills)], capture_output=True, text=True, cwd=TINY.parents[4])
-    wanted = f"{adapter_sha256(undisturbed[0])} {metrics_sha256(undisturbed[0])}"
-    assert done.returncode == 0, f"seed {seed}: {done.stderr[-2000:]}"
-    assert set(done.stdout.split("\n")) - {""} == {wanted}, f"seed {seed}"
-    assert len(done.stdout.splitlines()) >= num_kills / 8
+    assert done.returncode == 0, f"seed {seed}: {done.stdout} {done.stderr[-2000:]}"
+    runs = [line.split(" ", 3) for line in done.stdout.splitlines()]
+    differing = [options for undisturbed, killed, _, options in runs if undisturbed != killed]
+    assert not differing, f"seed {seed}: {differing}"
+    assert sum(int(hits) for _, _, hits, _ in runs) == num_kills

@@ -11,21 +11,28 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import Image
 
+from daemon import toy
 from daemon.engine.base import ModelIdentity
 from daemon.protocol.events import DurableEvent, EphemeralEvent, Logged, StepProgress
+from daemon.protocol.orders import Checkpoint, LearningRate, Order, StopAndKeep
 from daemon.protocol.specs import ModelSpec, TrainJob
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.recipe import Interrupted, JobContext
 
+Orders = Mapping[int, tuple[Order, ...]]
+"""What a person orders, by the step after which it is given."""
+NOT_OF_INVERSION = {"caption_dropout": 0.0, "preservation_weight": 0.0, "with_prior_preservation": False, "class_data_dir": None}
 RESOLUTION = 32
+NUM_TOKENS = 12
 IDENTITY = ModelIdentity(base_sha256="b" * 64, torch_dtype="float32")
 SPEC = TrainingSpec(
     resolution=RESOLUTION,
@@ -40,47 +47,28 @@ SPEC = TrainingSpec(
 )
 
 
-class TinyTokenizer:
-    """Letters as ids, CLIP's call signature."""
-
-    model_max_length = 12
-    added_tokens_encoder: ClassVar[dict[str, int]] = {}
-
-    def tokenize(self, prompt: str) -> list[str]:
-        return list(prompt)
-
-    def __call__(self, prompt: str | list[str], **options: Any) -> SimpleNamespace:
-        text = prompt if isinstance(prompt, str) else prompt[0]
-        ids = [1, *(3 + ord(letter) % 60 for letter in text), 2]
-        if options.get("truncation") and len(ids) > self.model_max_length:
-            ids = [*ids[: self.model_max_length - 1], 2]
-        if options.get("padding") == "max_length":
-            ids += [0] * (self.model_max_length - len(ids))
-        if options.get("return_tensors") != "pt":
-            return SimpleNamespace(input_ids=ids)
-        import torch
-
-        return SimpleNamespace(input_ids=torch.tensor([ids]))
-
-
 def make_parts(prediction_type: str = "v_prediction", dtype: str = "float32") -> SimpleNamespace:
-    """Tokenizers, encoders, VAE, UNet and scheduler as an engine lends them; the same weights every time."""
+    """Tokenizers (the toy's), encoders, VAE, UNet and schedulers as an engine lends them; the same weights every time."""
     import torch
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+    tokenizers = {
+        name: CLIPTokenizer.from_pretrained(toy.BASE_PATH / name, local_files_only=True, model_max_length=NUM_TOKENS)
+        for name in ("tokenizer", "tokenizer_2")
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         config = CLIPTextConfig(
-            vocab_size=64,
+            vocab_size=len(tokenizers["tokenizer"]),
             hidden_size=16,
             intermediate_size=16,
             projection_dim=16,
             num_hidden_layers=2,
             num_attention_heads=2,
-            max_position_embeddings=12,
-            bos_token_id=1,
-            eos_token_id=2,
+            max_position_embeddings=NUM_TOKENS,
+            bos_token_id=tokenizers["tokenizer"].bos_token_id,
+            eos_token_id=tokenizers["tokenizer"].eos_token_id,
             pad_token_id=0,
         )
         text_encoder, text_encoder_2 = CLIPTextModel(config).eval(), CLIPTextModelWithProjection(config).eval()
@@ -116,15 +104,17 @@ def make_parts(prediction_type: str = "v_prediction", dtype: str = "float32") ->
         torch.nn.Module.to(part, torch_dtype)
     scheduler = EulerDiscreteScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear", prediction_type=prediction_type)
     return SimpleNamespace(
-        tokenizer=TinyTokenizer(),
-        tokenizer_2=TinyTokenizer(),
+        **tokenizers,
         text_encoder=text_encoder,
         text_encoder_2=text_encoder_2,
         vae=vae,
         unet=unet,
         noise_scheduler=scheduler,
+        scheduler=scheduler,
+        force_zeros_for_empty_prompt=True,
         dtype=torch_dtype,
         device=torch.device("cpu"),
+        identity=msgspec.structs.replace(IDENTITY, torch_dtype=dtype),
     )
 
 
@@ -161,19 +151,17 @@ class TinyEngine:
         yield self.parts
 
 
-def make_session(path: Path, num_images: int = 5) -> Path:
-    """A session folder with a few pictures of noise, one of them not square."""
-    folder = path / "dataset"
-    folder.mkdir(parents=True)
-    for index in range(num_images):
-        pixels = np.random.default_rng(index).integers(0, 256, (RESOLUTION + 8 * (index == 1), RESOLUTION, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index}.png")
+def make_session(path: Path, num_images: int = 5, num_class_images: int = 0) -> Path:
+    """A session folder with a few pictures of noise, one of them not square; class images, if any, in `classes/`."""
+    for name, first, number in (("dataset", 0, num_images), ("classes", 100, num_class_images)):
+        for index in range(first, first + number):
+            pixels = np.random.default_rng(index).integers(0, 256, (RESOLUTION + 8 * (index == 1), RESOLUTION, 3), dtype=np.uint8)
+            (path / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path / name / f"{index}.png")
     return path
 
 
 def make_job(**changes: Any) -> TrainJob:
-    import msgspec
-
     return TrainJob(session="s", model=ModelSpec(base="toy"), training=msgspec.structs.replace(SPEC, **changes))
 
 
@@ -181,17 +169,34 @@ def make_context(session_path: Path, engine: TinyEngine, **options: Any) -> JobC
     return JobContext(job_id="j", session="s", session_path=session_path, engine=engine, **options)
 
 
-def run(path: Path, engine: TinyEngine, stop_at: int | None = None, how: str = "pause", **changes: Any) -> list[DurableEvent]:
-    """All events until the end, or until asked to stop after the `stop_at`-th training step."""
-    steps: list[int] = []
+def run(
+    path: Path,
+    engine: TinyEngine,
+    stop_at: int | None = None,
+    how: str = "pause",
+    orders: Orders | None = None,
+    stop_in: tuple[str, int] | None = None,
+    **changes: Any,
+) -> list[DurableEvent]:
+    """All events until the end, or until asked to stop after the `stop_at`-th step, or at the n-th progress of the phase `stop_in`.
+
+    `orders` are given once that many steps are taken.
+    """
+    steps, waiting, told = [0], dict(orders or {}), []
 
     def tell(event: EphemeralEvent) -> None:
-        if isinstance(event, StepProgress) and event.phase == "train":
-            steps.append(event.step)
+        if isinstance(event, StepProgress):
+            told.append(event.phase)
+            if event.phase == "train":
+                steps.append(event.step)
+
+    def asked() -> str | None:
+        is_there = stop_in is not None and told.count(stop_in[0]) >= stop_in[1]
+        return how if is_there or (stop_at is not None and stop_at in steps) else None
 
     from daemon.training.recipe import train
 
-    context = make_context(path, engine, tell=tell, asked=lambda: how if stop_at is not None and stop_at in steps else None)
+    context = make_context(path, engine, tell=tell, asked=asked, orders=lambda: waiting.pop(steps[-1], ()))
     events: list[DurableEvent] = []
     try:
         for event in train(make_job(**changes), context):
@@ -211,21 +216,91 @@ def metrics_sha256(session_path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def run_in_child(session_path: Path, parts: Any, job: TrainJob, on_tell: Callable[[int], None]) -> None:
-    """The body of a forked child: train to the end; `on_tell(n)` is called with every piece of progress."""
+def files_sha256(session_path: Path) -> str:
+    """Of all that a training leaves behind that is the same however often it was interrupted."""
+    found = [*session_path.glob("adapters/*/*"), *session_path.glob("metrics/*.jsonl"), *session_path.glob("samples/*/*/*.png")]
+    hashes = {path.relative_to(session_path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
+
+
+def draw_options(draw: random.Random) -> dict[str, Any]:
+    """Options of a training at random, from all that has a state of its own or draws at random."""
+    optimizer = draw.choice(
+        [
+            {"optimizer": "adamw", "ema_decay": draw.choice([0.0, 0.9])},
+            {"optimizer": "adafactor", "ema_decay": draw.choice([0.0, 0.9])},
+            {"optimizer": "prodigy", "learning_rate": 1.0},
+            {"optimizer": "schedulefree", "lr_scheduler": "constant_with_warmup"},
+        ]
+    )
+    adapter = draw.choice(
+        [
+            {"lora_dropout": draw.choice([0.0, 0.3]), "train_text_encoder": draw.random() < 0.3},
+            {"use_dora": True, "target_modules": "attention+feed_forward+convolution"},
+            {"peft_type": "loha"},
+            {"peft_type": "lokr", "gradient_checkpointing": True},
+            {"method": "textual_inversion", "initializer_token": "blurry", **NOT_OF_INVERSION},
+        ]
+    )
+    prior = {"with_prior_preservation": True, "class_prompt": "a star", "class_data_dir": "classes", "snr_gamma": 5.0}
+    watched = {
+        "validation_steps": draw.choice([2, 3]),
+        "early_stopping": draw.random() < 0.5,
+        "early_stopping_patience": draw.choice([1, 2]),
+        **draw.choice([{}, {"sample_steps": 4, "sample_prompts": ("a star",), "sample_num_inference_steps": 2}]),
+    }
+    return {
+        "max_train_steps": 8,
+        "checkpointing_steps": draw.choice([1, 3]),
+        "train_batch_size": draw.choice([1, 2]),
+        "gradient_accumulation_steps": draw.choice([1, 3]),
+        "caption_dropout": draw.choice([0.0, 0.4]),
+        "random_flip": draw.random() < 0.5,
+        "center_crop": draw.random() < 0.5,
+        "preservation_weight": draw.choice([0.0, 0.0, 0.5]),
+        "timestep_sampling": draw.choice(["uniform", "logit_normal"]),
+        **draw.choice([{}, {}, prior]),
+        **draw.choice([{}, watched]),
+        **optimizer,
+        **adapter,
+    }
+
+
+def draw_orders(draw: random.Random) -> Orders:
+    """What a person orders, by the step it comes after."""
+    return draw.choice([{}, {3: (LearningRate(value=0.003),)}, {2: (Checkpoint(),), 5: (LearningRate(value=0.02), StopAndKeep())}])
+
+
+def run_in_child(
+    session_path: Path, parts: Any, job: TrainJob, on_tell: Callable[[], None], orders: Mapping[int, tuple[Order, ...]]
+) -> None:
+    """The body of a forked child: train to the end; `on_tell()` is called with every piece of progress."""
     from daemon.training.recipe import train
 
-    count = iter(range(1, 10**9))
-    context = make_context(session_path, TinyEngine(parts), tell=lambda event: on_tell(next(count)))
+    steps, waiting = [0], dict(orders)
+
+    def tell(event: EphemeralEvent) -> None:
+        if isinstance(event, StepProgress) and event.phase == "train":
+            steps.append(event.step)
+        on_tell()
+
+    context = make_context(session_path, TinyEngine(parts), tell=tell, orders=lambda: waiting.pop(steps[-1], ()))
     for _ in train(job, context):
         pass
 
 
-def _write_dot(descriptor: int, number: int) -> None:
+def _write_dot(descriptor: int) -> None:
     os.write(descriptor, b".")
 
 
-def kill_until_done(session_path: Path, parts: Any, job: TrainJob, draw: random.Random, max_kills: int) -> int:
+def kill_until_done(
+    session_path: Path,
+    parts: Any,
+    job: TrainJob,
+    draw: random.Random,
+    max_kills: int,
+    orders: Orders | None = None,
+) -> int:
     """Start the training again and again, SIGKILL it at a random moment up to `max_kills` times; returns how many hit it alive."""
     num_kills = 0
     while True:
@@ -234,18 +309,22 @@ def kill_until_done(session_path: Path, parts: Any, job: TrainJob, draw: random.
         if pid == 0:
             code = 1
             try:
-                run_in_child(session_path, parts, job, functools.partial(_write_dot, writing))
+                run_in_child(session_path, parts, job, functools.partial(_write_dot, writing), orders or {})
                 code = 0
             except Exception:
                 traceback.print_exc()
             os._exit(code)
         os.close(writing)
         if num_kills < max_kills:
-            for _ in range(draw.randrange(1, 12)):
+            # Skewed: many die early, some late.
+            for _ in range(int(draw.choice([12, 12, 50]) * draw.random()) + 1):
                 if not os.read(reading, 1):
                     break
             time.sleep(draw.uniform(0, 0.03))
             os.kill(pid, signal.SIGKILL)
+        else:
+            while os.read(reading, 2**16):
+                pass
         status = os.waitpid(pid, 0)[1]
         os.close(reading)
         if not os.WIFSIGNALED(status):
@@ -257,19 +336,25 @@ def kill_until_done(session_path: Path, parts: Any, job: TrainJob, draw: random.
 
 
 def main() -> None:
-    """`tiny_sdxl.py FOLDER SEED NUM_KILLS`: sessions trained under kills until so many hit; prints two hashes a session."""
+    """`tiny_sdxl.py FOLDER SEED NUM_KILLS`: trainings of random options under kills until so many hit.
+
+    For each prints the hash of an undisturbed run's files, that of the killed one's, how often it was killed, and the options.
+    """
     import torch
 
     torch.set_num_threads(1)
-    import daemon.training.loop  # noqa: F401
+    import daemon.training.run  # noqa: F401
 
     folder, seed, num_kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    parts, draw, job = make_parts(), random.Random(seed), make_job()
+    parts, draw = make_parts(), random.Random(seed)
     done = 0
     for number in range(10**6):
-        session_path = make_session(folder / str(number))
-        done += kill_until_done(session_path, parts, job, draw, min(8, num_kills - done))
-        print(adapter_sha256(session_path), metrics_sha256(session_path), flush=True)
+        options, orders = draw_options(draw), draw_orders(draw)
+        paths = [make_session(folder / f"{number}-{name}", num_class_images=3) for name in ("undisturbed", "killed")]
+        kill_until_done(paths[0], parts, make_job(**options), draw, 0, orders)
+        hits = kill_until_done(paths[1], parts, make_job(**options), draw, min(8, num_kills - done), orders)
+        done += hits
+        print(*(files_sha256(path) for path in paths), hits, options, orders, flush=True)
         if done >= num_kills:
             return
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -119,3 +120,33 @@ def test_an_act_that_the_session_lacks_is_refused() -> None:
     code, _, err = call(daemon, "train", "toy")
     assert code == 2
     assert "has no [training]" in err
+
+
+def test_train_on_a_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named in ("photos", "./photos", str(tmp_path / "photos"), "~/photos"):
+        daemon = FakeDaemon()
+        assert call(daemon, "train", "toy", "--images", named, "--detach")[0] == 0
+        training = msgspec.structs.replace(SPEC.training, instance_data_dir=str(tmp_path / "photos"))
+        assert daemon.submitted == [(msgspec.structs.replace(JOBS["train"], training=training), ())]
+
+
+def test_a_folder_of_images_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for named in (tmp_path / "none", tmp_path / "file", "~nobody-at-all/photos"):
+        daemon = FakeDaemon()
+        code, _, err = call(daemon, "train", "toy", "--images", str(named))
+        assert (code, daemon.submitted) == (2, [])
+        assert "There is no folder /" in err
+        assert str(named) in err
+
+
+def test_a_folder_on_another_host_is_named_as_it_is_there(tmp_path: Path) -> None:
+    daemon = FakeDaemon()
+    call(daemon, "--connect", "ssh://host", "train", "toy", "--images", "/data/photos", "--detach")
+    assert daemon.submitted[0][0].training.instance_data_dir == "/data/photos"
+    code, _, err = call(FakeDaemon(), "--connect", "ssh://host", "train", "toy", "--images", "photos")
+    assert code == 2
+    assert "not absolute" in err

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
+import msgspec
 import pytest
 
+from daemon.protocol.events import AdapterSaved, AnyEvent, JobRow
 from tests.fake_daemon import FakeDaemon, call, good
 
 
@@ -24,3 +27,15 @@ def test_json_lines_of_a_run_parse_and_end_with_the_summary(argv: list[str]) -> 
     assert lines[-1]["acts"][1]["adapter"]["sha256"] == "ab" * 32
     assert {"ImageSaved", "AdapterSaved", "ComparisonSaved"} <= {line["event"]["type"] for line in lines if "event" in line}
     assert "\x1b" not in out
+
+
+def test_an_adapter_that_is_not_of_the_last_step_says_whose_weights_it_holds() -> None:
+    def stopped(row: JobRow) -> Iterator[AnyEvent]:
+        for event in good(row):
+            is_adapter = isinstance(event, AdapterSaved)
+            yield msgspec.structs.replace(event, step=6, reason="stopped by request after step 6 of 9") if is_adapter else event
+
+    _, out, _ = call(FakeDaemon(stopped), "run", "toy")
+    assert "          the weights of step 6: stopped by request after step 6 of 9\n" in out
+    _, out, _ = call(FakeDaemon(good), "run", "toy")
+    assert "the weights of step" not in out

@@ -1,27 +1,26 @@
+import errno
 import hashlib
-import json
+import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
-from tiny_sdxl import IDENTITY, SPEC, make_job
+from adapting import make_plan
+from tiny_sdxl import SPEC
 
-from daemon.training.adapters.export import adapter_metadata, find_finished, make_record, read_record, save_adapter
-from daemon.training.data.dataset import Dataset, TrainingImage
+from daemon.protocol.errors import NegError
+from daemon.training.adapters.export import find_finished, init_adapter_sha256, read_record, save_adapter
+from daemon.training.adapters.metadata import make_record
 from daemon.training.monitoring.metrics import Point
-from daemon.training.plan import TrainingPlan, fingerprint
+from daemon.training.plan import TrainingPlan
 
-DATASET = Dataset((TrainingImage(Path("a.png"), "a" * 64, (32, 32)),))
-
-
-def make_plan(session_path: Path, **changes: object) -> TrainingPlan:
-    job = make_job(**changes)
-    return TrainingPlan(job, "j", session_path, DATASET, IDENTITY, fingerprint(job.training, DATASET.sha256, IDENTITY))
+WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def save(plan: TrainingPlan, content: bytes) -> object:
     points = [Point(step, float(step), 1e-4, 1.0) for step in range(1, 31)]
-    return save_adapter(plan, content, make_record(plan, content, 7, points, {"torch": "1"}, True))
+    files = {WEIGHTS: content, "wrong_kohya.safetensors": b"kohya"}
+    return save_adapter(plan, files, make_record(plan, files, WEIGHTS, 7, points, {"torch": "1"}, True))
 
 
 def folders(session_path: Path) -> list[str]:
@@ -40,6 +39,9 @@ def test_a_saved_adapter_is_found_again(tmp_path: Path) -> None:
     assert (saved.path, saved.num_bytes, saved.reused) == ("adapters/wrong/pytorch_lora_weights.safetensors", 7, False)
     assert find(plan) == (msgspec.structs.replace(saved, reused=True), [])
     record = read_record(plan.adapter_path)
+    names = ["README.md", "pytorch_lora_weights.safetensors", "training.json", "wrong_kohya.safetensors"]
+    assert sorted(path.name for path in plan.adapter_path.iterdir()) == names
+    assert record.file_sha256s["wrong_kohya.safetensors"] == hashlib.sha256(b"kohya").hexdigest()
     assert record.spec == plan.spec
     assert (record.loss.first, record.loss.last, record.num_images) == (5.5, 25.5, 1)
 
@@ -75,10 +77,7 @@ def test_somebody_elses_adapter_is_never_overwritten(tmp_path: Path) -> None:
             (plan.adapter_path / "pytorch_lora_weights.safetensors").write_bytes(content)
         assert find(plan) == (None, [])
         save(plan, b"ours")
-        plan.adapter_path.rename(tmp_path / "adapters" / "ours")
-        for name in ("pytorch_lora_weights.safetensors", "training.json"):
-            (tmp_path / "adapters" / "ours" / name).unlink()
-        (tmp_path / "adapters" / "ours").rmdir()
+        shutil.rmtree(plan.adapter_path)
     assert len(folders(tmp_path)) == 4
     assert "wrong.unknown" in folders(tmp_path)
     assert "wrong.unknown.2" in folders(tmp_path)
@@ -106,25 +105,40 @@ def test_names_moved_aside_stay_names(tmp_path: Path) -> None:
     assert len(folders(tmp_path)) == 3
 
 
-def test_metadata_tells_the_origin_and_no_dates_or_names(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path, lora_alpha=8.0)
-    metadata = adapter_metadata(plan, {"r": 4, "lora_alpha": 8.0})
-    assert json.loads(metadata["lora_adapter_metadata"]) == {"unet.r": 4, "unet.lora_alpha": 8.0}
-    assert metadata["negtui.instance_prompt"] == "wrong"
-    assert metadata["negtui.base_sha256"] == IDENTITY.base_sha256
-    assert metadata["negtui.dataset_sha256"] == DATASET.sha256
-    settings = json.loads(metadata["negtui.settings"])
-    assert settings["lora_alpha"] == 8.0
-    assert settings["max_train_steps"] == SPEC.max_train_steps
-    assert (
-        adapter_metadata(make_plan(tmp_path, lora_alpha=8.0, output_name="other", checkpointing_steps=1), {"r": 4, "lora_alpha": 8.0})
-        == metadata
-    )
-
-
 def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     for content in (b"", b"{}", b"\xff"):
         (tmp_path / "training.json").write_bytes(content)
         assert read_record(tmp_path) is None
     with pytest.raises(FileNotFoundError):
         (tmp_path / "nothing").read_bytes()
+
+
+def test_an_adapter_that_cannot_be_written_whole_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import daemon.training.adapters.export as export
+
+    def full(path: Path, content: bytes, **options: object) -> None:
+        if path.name == "README.md":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_bytes(content)
+
+    monkeypatch.setattr(export, "write_atomic", full)
+    with pytest.raises(NegError, match="No room left"):
+        save(make_plan(tmp_path), b"weights")
+    assert list((tmp_path / "adapters").iterdir()) == []
+
+
+def test_a_learned_embedding_has_its_own_file(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, method="textual_inversion")
+    files = {"learned_embeds.safetensors": b"vectors"}
+    saved = save_adapter(plan, files, make_record(plan, files, "learned_embeds.safetensors", 7, [], {}, True))
+    assert saved.path == "adapters/wrong/learned_embeds.safetensors"
+    assert find(plan)[0].reused
+
+
+def test_the_hash_of_the_beginning(tmp_path: Path) -> None:
+    assert init_adapter_sha256(tmp_path, SPEC) is None
+    chosen = msgspec.structs.replace(SPEC, init_adapter="wrong")
+    with pytest.raises(NegError, match="There is no"):
+        init_adapter_sha256(tmp_path, chosen)
+    save(make_plan(tmp_path), b"weights")
+    assert init_adapter_sha256(tmp_path, chosen) == hashlib.sha256(b"weights").hexdigest()

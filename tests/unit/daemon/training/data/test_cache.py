@@ -1,112 +1,164 @@
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_sdxl import IDENTITY, RESOLUTION, make_parts, make_session, stock_pipeline
+from image_files import fill, picture, spec
+from tiny_sdxl import IDENTITY, make_parts
 
 from daemon.engine.base import ModelIdentity
 from daemon.protocol.errors import NegError
 from daemon.training.data import cache
-from daemon.training.data.cache import encode_images, encode_prompt, latent_scale, posterior_key, read_posterior, to_pixels
-from daemon.training.data.dataset import read_dataset, read_image
+from daemon.training.data.cache import PosteriorCache, Row, latent_scale, posterior_key, read_posterior, to_pixels, write_posterior
+from daemon.training.data.dataset import TrainingImage, read_dataset, read_image
+from daemon.training.data.views import View, centre_view, cut
+
+SIZE = (32, 32)
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Any:
-    return read_dataset(make_session(tmp_path / "s", 3)).images
+def rows(tmp_path: Path) -> list[Row]:
+    fill(tmp_path / "dataset", (32, 32), (40, 32), (32, 32))
+    images = read_dataset(tmp_path, spec()).images
+    return [(image, centre_view(image.original_size, SIZE), True) for image in images]
 
 
-def encode(parts: Any, images: Any, folder: Path) -> Any:
-    return encode_images(parts.vae, "cpu", images, IDENTITY, RESOLUTION, folder)
+def opened(parts: Any, folder: Path, identity: ModelIdentity = IDENTITY) -> PosteriorCache:
+    return PosteriorCache(parts.vae, "cpu", identity, folder)
 
 
-def draw(posteriors: Any, seed: int = 0) -> torch.Tensor:
-    return posteriors.sample(range(len(posteriors)), torch.Generator().manual_seed(seed))
+def draw(posteriors: PosteriorCache, rows: list[Row], seed: int = 0) -> torch.Tensor:
+    return posteriors.sample(rows, torch.Generator().manual_seed(seed))
 
 
 def refuse(*args: object) -> None:
     raise AssertionError("the VAE was asked")
 
 
-def test_latents_are_drawn_afresh_from_the_vaes_posterior(parts: Any, images: Any, tmp_path: Path) -> None:
-    posteriors = encode(parts, images, tmp_path / "c")
-    pixels = torch.stack([to_pixels(read_image(image), RESOLUTION) for image in images])
+def test_latents_are_drawn_afresh_from_the_vaes_posterior(parts: Any, rows: list[Row], tmp_path: Path) -> None:
+    posteriors = opened(parts, tmp_path / "c")
+    pixels = torch.stack([to_pixels(cut(read_image(image), view)) for image, view, _ in rows])
     with torch.no_grad():
         found = parts.vae.encode(pixels).latent_dist
     noise = torch.randn(found.mean.shape, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(draw(posteriors), (found.mean + found.std * noise) * parts.vae.config.scaling_factor, atol=1e-6)
-    assert not torch.equal(draw(posteriors, 0), draw(posteriors, 1))
+    assert torch.allclose(draw(posteriors, rows), (found.mean + found.std * noise) * parts.vae.config.scaling_factor, atol=1e-6)
+    assert not torch.equal(draw(posteriors, rows, 0), draw(posteriors, rows, 1))
+    assert pixels.shape == (3, 3, 32, 32)
     assert float(pixels.min()) >= -1
     assert float(pixels.max()) <= 1
 
 
-def test_the_second_time_nothing_is_encoded(parts: Any, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = draw(encode(parts, images, tmp_path / "c"))
+def test_the_second_time_nothing_is_encoded(parts: Any, rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = draw(opened(parts, tmp_path / "c"), rows)
     monkeypatch.setattr(parts.vae, "encode", refuse)
-    assert torch.equal(draw(encode(parts, images, tmp_path / "c")), first)
+    assert torch.equal(draw(opened(parts, tmp_path / "c"), rows), first)
 
 
-@pytest.mark.parametrize("damage", [b"", b"x" * 100, None])
-def test_a_damaged_or_deleted_entry_is_made_again(parts: Any, images: Any, tmp_path: Path, damage: bytes | None) -> None:
-    first = draw(encode(parts, images, tmp_path / "c"))
+def test_a_view_that_hardly_comes_twice_is_not_kept(parts: Any, rows: list[Row], tmp_path: Path) -> None:
+    image = next(image for image, _, _ in rows if image.original_size == (40, 32))
+    posteriors = opened(parts, tmp_path / "c")
+    once = posteriors.posterior(image, View(SIZE, (3, 0)), is_kept=False)
+    assert not (tmp_path / "c").exists()
+    assert posteriors.num_resident_bytes == 0
+    kept = posteriors.posterior(image, View(SIZE, (3, 0)))
+    assert all(torch.equal(a, b) for a, b in zip(once, kept, strict=True))
+    assert len(list((tmp_path / "c").iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["empty", "rubbish", "gone", "a hole"])
+def test_a_damaged_or_deleted_entry_is_made_again(parts: Any, rows: list[Row], tmp_path: Path, damage: str) -> None:
+    first = draw(opened(parts, tmp_path / "c"), rows)
     path = sorted((tmp_path / "c").iterdir())[1]
     good = path.read_bytes()
-    path.unlink() if damage is None else path.write_bytes(damage)
-    assert torch.equal(draw(encode(parts, images, tmp_path / "c")), first)
+    if damage == "gone":
+        path.unlink()
+    else:
+        # A hole is what a power loss leaves: whole by its length, zeros inside.
+        path.write_bytes({"empty": b"", "rubbish": b"x" * 100, "a hole": good[:-64] + bytes(64)}[damage])
+        assert read_posterior(path) is None
+    assert torch.equal(draw(opened(parts, tmp_path / "c"), rows), first)
     assert path.read_bytes() == good
 
 
-def test_beyond_the_memory_limit_they_are_read_from_disk(parts: Any, images: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = draw(encode(parts, images, tmp_path / "c"))
-    monkeypatch.setattr(cache, "MAX_RESIDENT_BYTES", 0)
-    posteriors = encode(parts, images, tmp_path / "c")
-    assert torch.equal(draw(posteriors), first)
-    sorted((tmp_path / "c").iterdir())[0].unlink()
-    with pytest.raises(NegError, match="vanished from the cache"):
-        draw(posteriors)
+def test_memory_does_not_grow_with_the_number_of_images(
+    parts: Any, rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = opened(parts, tmp_path / "c")
+    first = draw(whole, rows)
+    one = whole.num_resident_bytes // 3
+    monkeypatch.setattr(cache, "MAX_RESIDENT_BYTES", 2 * one)
+    bounded = opened(parts, tmp_path / "c")
+    reads: list[Path] = []
+    monkeypatch.setattr(cache, "read_posterior", lambda path: reads.append(path) or read_posterior(path))
+    for _ in range(4):
+        assert torch.equal(draw(bounded, rows), first)
+        assert bounded.num_resident_bytes == 2 * one
+    assert len(reads) == 3 + 3
+    for path in (tmp_path / "c").iterdir():
+        path.unlink()
+    assert torch.equal(draw(bounded, rows), first)
 
 
-def test_what_decides_a_posterior_is_in_its_name(images: Any) -> None:
-    def key(identity: ModelIdentity = IDENTITY, number: int = 0, resolution: int = 32) -> str:
-        return posterior_key(images[number], identity, resolution)
+def test_what_decides_a_posterior_is_in_its_name() -> None:
+    image = TrainingImage(Path("a.png"), "a" * 64, (64, 64), "a cat")
 
-    other_base = ModelIdentity(base_sha256="c", torch_dtype="float32")
-    other_dtype = ModelIdentity(base_sha256=IDENTITY.base_sha256, torch_dtype="float16")
+    def key(image: TrainingImage = image, view: View = View(SIZE, (0, 0)), identity: ModelIdentity = IDENTITY, device: str = "cpu") -> str:  # noqa: B008
+        return posterior_key(image, view, identity, device)
+
     vae = ModelIdentity(base_sha256="c", vae_sha256="v", torch_dtype="float32")
-    same_vae = ModelIdentity(base_sha256="d", vae_sha256="v", torch_dtype="float32")
-    assert len({key(), key(number=1), key(resolution=64), key(other_base), key(other_dtype), key(vae)}) == 6
-    assert key(vae) == key(same_vae)
+    others = [
+        key(image=TrainingImage(Path("a.png"), "b" * 64, (64, 64))),
+        key(view=View((64, 64), (0, 0))),
+        key(view=View(SIZE, (0, 1))),
+        key(view=View(SIZE, (0, 0), is_flipped=True)),
+        key(identity=ModelIdentity(base_sha256="c", torch_dtype="float32")),
+        key(identity=ModelIdentity(base_sha256=IDENTITY.base_sha256, torch_dtype="float16")),
+        key(identity=vae),
+        key(device="cuda"),
+    ]
+    assert len({key(), *others}) == 9
+    assert key(image=TrainingImage(Path("other.png"), "a" * 64, (64, 64), "a dog")) == key()
+    assert key(identity=vae) == key(identity=ModelIdentity(base_sha256="d", vae_sha256="v", torch_dtype="float32"))
 
 
-def test_a_vae_that_overflows_is_said_in_words(images: Any, tmp_path: Path) -> None:
+def test_a_vae_that_overflows_is_said_in_words(rows: list[Row], tmp_path: Path) -> None:
     parts = make_parts()
     with torch.no_grad():
         parts.vae.quant_conv.weight.fill_(float("inf"))
-    with pytest.raises(NegError, match=rf"{images[0].path.name} into numbers that are not finite") as caught:
-        encode(parts, images, tmp_path / "c")
+    with pytest.raises(NegError, match=rf"{rows[0][0].path.name} into numbers that are not finite") as caught:
+        draw(opened(parts, tmp_path / "c"), rows)
     assert "fp16-fix" in caught.value.detail.hint
     assert not (tmp_path / "c").exists()
 
 
-def test_a_half_precision_vae_encodes_in_float32_and_stays_half(images: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_half_precision_vae_encodes_in_float32_and_stays_half(rows: list[Row], tmp_path: Path, autocast: bool) -> None:
     parts = make_parts(dtype="float16")
     before = {name: weight.clone() for name, weight in parts.vae.state_dict().items()}
-    assert draw(encode(parts, images, tmp_path / "c")).dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = draw(opened(parts, tmp_path / "c"), rows)
+    assert found.dtype == torch.float32
     assert parts.vae.dtype == torch.float16
     assert all(torch.equal(weight, before[name]) for name, weight in parts.vae.state_dict().items())
+    torch.nn.Module.to(parts.vae, torch.float32)
+    assert torch.equal(draw(opened(parts, tmp_path / "d"), rows), found)
 
 
-def test_stopping_between_images_keeps_those_done(parts: Any, images: Any, tmp_path: Path) -> None:
-    def stop(index: int, num_images: int) -> None:
-        assert num_images == 3
-        if index == 2:
-            raise KeyboardInterrupt
+def test_a_file_changed_meanwhile_is_not_encoded(parts: Any, rows: list[Row], tmp_path: Path) -> None:
+    picture(77).save(rows[0][0].path)
+    with pytest.raises(NegError, match="changed while it was trained on"):
+        draw(opened(parts, tmp_path / "c"), rows)
 
-    with pytest.raises(KeyboardInterrupt):
-        encode_images(parts.vae, "cpu", images, IDENTITY, RESOLUTION, tmp_path / "c", stop)
-    assert len(list((tmp_path / "c").iterdir())) == 2
-    assert all(read_posterior(path) for path in (tmp_path / "c").iterdir())
+
+def test_a_posterior_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    posterior = (torch.randn(4, 2, 3), torch.rand(4, 2, 3))
+    write_posterior(tmp_path / "p.safetensors", posterior)
+    found = read_posterior(tmp_path / "p.safetensors")
+    assert found is not None
+    assert all(torch.equal(a, b) for a, b in zip(found, posterior, strict=True))
+    assert read_posterior(tmp_path / "none.safetensors") is None
 
 
 def test_latents_are_scaled_as_the_vaes_config_says() -> None:
@@ -117,18 +169,3 @@ def test_latents_are_scaled_as_the_vaes_config_says() -> None:
     config.latents_mean = config.latents_std = None
     shift, factor = latent_scale(config)
     assert ((latents - shift) * factor).flatten().tolist() == [1.5, 5.0]
-
-
-def test_embeddings_are_those_of_the_pipeline(parts: Any) -> None:
-    pipeline = stock_pipeline(parts)
-    embeds, _, pooled, _ = pipeline.encode_prompt("wrong", do_classifier_free_guidance=False)
-    found, is_cut = encode_prompt(parts, "wrong")
-    assert torch.equal(found.prompt_embeds, embeds)
-    assert torch.equal(found.pooled_prompt_embeds, pooled)
-    assert not is_cut
-    assert found.repeat(3).prompt_embeds.shape == (3, *embeds.shape[1:])
-
-
-def test_a_prompt_that_is_too_long_is_noticed(parts: Any) -> None:
-    assert encode_prompt(parts, "0123456789")[1] is False
-    assert encode_prompt(parts, "0123456789a")[1] is True

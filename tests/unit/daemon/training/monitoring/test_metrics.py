@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.training.monitoring.metrics import MetricsFile, Point, aligned_batches, last_batch, read_points
+from daemon.training.monitoring.metrics import (
+    Measurement,
+    MetricsFile,
+    Point,
+    aligned_batches,
+    last_batch,
+    measured,
+    read_measurements,
+    read_points,
+)
 
 
 def points(*steps: int) -> list[Point]:
@@ -65,3 +74,37 @@ def test_points_come_back_bit_for_bit(tmp_path: Path) -> None:
     file.append(point)
     file.close()
     assert read_points(tmp_path / "m.jsonl", 1) == [point]
+
+
+def test_old_points_without_a_norm_are_read_and_told_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(b'{"step":1,"loss":0.5,"learning_rate":0.1,"grad_norm":2.0}\n')
+    (event,) = aligned_batches("j", read_points(path, 1), 1)
+    assert event.values == {"loss": (0.5,), "learning_rate": (0.1,), "grad_norm": (2.0,)}
+
+
+def test_measurements_stand_after_their_step_however_often_they_are_made(tmp_path: Path) -> None:
+    once, twice = tmp_path / "once.jsonl", tmp_path / "twice.jsonl"
+    found = [Measurement(0, {"leak": 0.0}), Measurement(2, {"leak": 0.5}), Measurement(2, {"sampled_gain": 0.1})]
+
+    def write(path: Path, last_step: int, steps: range, measurements: list[Measurement]) -> None:
+        file = MetricsFile(path, last_step)
+        for one in measurements:
+            if one.step == last_step:
+                file.measure(one)
+        for step in steps:
+            file.append(points(step)[0])
+            for one in measurements:
+                if one.step == step:
+                    file.measure(one)
+        file.close()
+
+    write(once, 0, range(1, 5), found)
+    write(twice, 0, range(1, 3), found[:2])
+    write(twice, 2, range(3, 4), found)
+    write(twice, 2, range(3, 5), [Measurement(2, {"leak": 9.0}), *found])
+    assert once.read_bytes() == twice.read_bytes()
+    assert [line[:9] for line in once.read_bytes().splitlines()] == [b'{"step":%d' % step for step in (0, 1, 2, 2, 2, 3, 4)]
+    assert read_measurements(once, 4) == found
+    assert read_measurements(once, 1) == found[:1]
+    assert [event.key for event in measured("j", found)] == ["metrics:leak:0-0", "metrics:leak:2-2", "metrics:sampled_gain:2-2"]
