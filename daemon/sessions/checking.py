@@ -10,8 +10,9 @@ from daemon import models
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import ComparisonSpec, PromptSpec, SessionSpec
+from daemon.protocol.specs import ComparisonSpec, ModelSpec, PromptSpec, SessionSpec
 from daemon.protocol.training_rules import PACKAGES, doubts, require_sound
+from daemon.protocol.training_spec import TrainingSpec
 from daemon.sessions.reading import read
 
 _PNG_BYTES_PER_PIXEL = 2
@@ -49,15 +50,25 @@ def needed_bytes(spec: SessionSpec, folder: Path) -> int:
         num_images = len(act.keywords) * len(act.weights) * len(act.guidance_scales) * len(act.seeds)
         needed += num_images * act.width * act.height * _PNG_BYTES_PER_PIXEL
     if spec.training is not None:
-        needed += max(num_images, 1) * spec.training.resolution**2 * _CACHE_BYTES_PER_PIXEL
-        share = min(1.0, models.estimated_bytes(spec.model, 64, 64) / _SDXL_BYTES)
-        # The adapter, and two checkpoints and the best one, of weights and two moments each.
-        needed += 10 * spec.training.rank * _LORA_BYTES_PER_RANK * share
+        needed += _training_bytes(spec.training, spec.model, num_images)
     if spec.comparison is not None:
         act3 = spec.comparison
         num_blocks = (act3.num_prompts or len(_all_prompts(act3, folder))) * len(act3.seeds)
         needed += num_blocks * len(act3.arms) * act3.width * act3.height * _PNG_BYTES_PER_PIXEL
     return int(needed)
+
+
+def _training_bytes(act: TrainingSpec, model: ModelSpec, num_images: int) -> float:
+    """Class images, posteriors of all pictures (twice where they are flipped), and what is learned."""
+    pixels = act.resolution**2
+    num_class = act.num_class_images if act.with_prior_preservation else 0
+    cached = (max(num_images, 1) + num_class) * pixels * _CACHE_BYTES_PER_PIXEL * (2 if act.random_flip else 1)
+    painted = num_class * pixels * _PNG_BYTES_PER_PIXEL if act.class_data_dir is None else 0
+    if act.method == "textual_inversion":
+        return cached + painted
+    share = min(1.0, models.estimated_bytes(model, 64, 64) / _SDXL_BYTES)
+    # The adapter, and two checkpoints and the best one, of weights and two moments each.
+    return cached + painted + 10 * act.rank * _LORA_BYTES_PER_RANK * share
 
 
 def _require_room(spec: SessionSpec, folder: Path) -> None:

@@ -26,11 +26,11 @@ def row(sessions_path: Path, name: str) -> SessionRow:
         name=name,
         description=description,
         num_images=len(list((folder / "dataset").glob("*.png"))),
-        adapters=_folders_with(folder / "adapters", "pytorch_lora_weights.safetensors"),
+        adapters=_folders_with(folder / "adapters", "pytorch_lora_weights.safetensors", "learned_embeds.safetensors"),
         comparisons=_folders_with(folder / "comparisons", "summary.json"),
         error=error,
     )
 
 
-def _folders_with(folder: Path, file: str) -> tuple[str, ...]:
-    return tuple(sorted(path.parent.name for path in folder.glob(f"*/{file}")))
+def _folders_with(folder: Path, *files: str) -> tuple[str, ...]:
+    return tuple(sorted(path.parent.name for file in files for path in folder.glob(f"*/{file}")))

@@ -7,6 +7,7 @@ import pytest
 from daemon import sessions
 from daemon.protocol.errors import NegError
 from daemon.protocol.training_rules import PACKAGES
+from daemon.sessions.checking import needed_bytes
 
 
 def test_doubts_are_warnings(sessions_path: Path) -> None:
@@ -66,3 +67,15 @@ def test_an_optimizer_whose_package_is_missing_is_said(sessions_path: Path, monk
     monkeypatch.setitem(PACKAGES, "prodigy", "no_such_package_prodigy")
     with pytest.raises(NegError, match="needs the package no_such_package_prodigy"):
         sessions.create(sessions_path, "mine", "toy", {"training.optimizer": '"prodigy"'})
+
+
+def test_the_room_counts_flips_class_images_and_what_is_learned(sessions_path: Path) -> None:
+    def needed(name: str, **training: str) -> int:
+        sessions.create(sessions_path, name, "toy", {f"training.{key}": value for key, value in training.items()}, skip_checks=True)
+        return needed_bytes(sessions.read(sessions_path, name), sessions_path / name)
+
+    plain = needed("plain")
+    preserving = {"with_prior_preservation": "true", "class_prompt": '"a circle"', "num_class_images": "500"}
+    own = {**preserving, "class_data_dir": '"class"'}
+    assert needed("learned", method='"textual_inversion"') < plain < needed("flipped", random_flip="true")
+    assert plain < needed("own", **own) < needed("painted", **preserving)

@@ -17,6 +17,7 @@ def test_rows_count_what_is_there_and_carry_errors(sessions_path: Path) -> None:
         "dataset/a.png",
         "dataset/.thumbnails/64/a.png",
         "adapters/wrong/pytorch_lora_weights.safetensors",
+        "adapters/bad-word/learned_embeds.safetensors",
         "comparisons/default/summary.json",
     ):
         path = sessions_path / "good" / file
@@ -25,4 +26,4 @@ def test_rows_count_what_is_there_and_carry_errors(sessions_path: Path) -> None:
     bad, good = sessions.rows(sessions_path)
     assert (bad.name, good.name) == ("bad", "good")
     assert "line 3: model.rank is not a setting" in bad.error
-    assert (good.description, good.num_images, good.adapters, good.comparisons, good.error) == ("d", 1, ("wrong",), ("default",), "")
+    assert (good.description, good.num_images, good.adapters, good.comparisons, good.error) == ("d", 1, ("bad-word", "wrong"), ("default",), "")
