@@ -27,6 +27,7 @@ from typing import Any, cast
 
 from daemon import files
 from daemon.engine.base import Engine
+from daemon.holding import Holding, require_holder
 from daemon.protocol import link
 from daemon.protocol.errors import ErrorDetail, NegError
 from daemon.protocol.events import AnyEvent, EphemeralEvent, StepProgress
@@ -39,8 +40,6 @@ from daemon.protocol.link import (
     StopWorker,
     UnitEnded,
     UnitTold,
-    WatchPreviews,
-    WorkerReady,
 )
 from daemon.protocol.orders import Order
 from daemon.recipe import How, Interrupted, JobContext, Recipe
@@ -106,9 +105,11 @@ class Line:
 class Pulse(threading.Thread):
     """Tells every second that this process lives, and passes ephemeral events on: 20 a second of a kind, the latest always."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, look: Callable[[], None] = lambda: None) -> None:
+        """`look()` is called every second too."""
         super().__init__(name="pulse", daemon=True)
         self._line = line
+        self._look = look
         self._changed = threading.Condition()
         self._waiting: dict[str, UnitTold] = {}
         self._sent: dict[str, float] = {}
@@ -137,6 +138,7 @@ class Pulse(threading.Thread):
                 self._send_due(now)
                 if now - told_alive >= ALIVE_SECONDS:
                     self._line.send(Alive(num_steps=self._num_steps, phase=self._phase))
+                    self._look()
                     told_alive = now
                 self._changed.wait(TELL_SECONDS if self._waiting else ALIVE_SECONDS)
 
@@ -172,8 +174,9 @@ class Worker:
     def __init__(self, line: Line, cache_path: Path) -> None:
         self._line = line
         self._cache_path = cache_path
-        self._pulse = Pulse(line)
-        self._inbox: queue.SimpleQueue[RunUnit | None] = queue.SimpleQueue()
+        self._holding = Holding(lambda: self._engine, lambda event: line.send(link.WorkerTold(event=event)))
+        self._pulse = Pulse(line, self._holding.look)
+        self._inbox: queue.SimpleQueue[RunUnit | link.HoldModel | link.DropModels | None] = queue.SimpleQueue()
         self._interrupts: dict[str, How] = {}
         self._orders: dict[str, Orders] = {}
         self._leaving = False
@@ -183,15 +186,18 @@ class Worker:
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
         signal.signal(signal.SIGTERM, lambda number, frame: self.leave())
-        self._line.send(WorkerReady(pid=os.getpid()))
+        self._line.send(link.WorkerReady(pid=os.getpid()))
         self._pulse.start()
         threading.Thread(target=self._listen, name="orders", daemon=True).start()
         while not self._leaving and (unit := self._inbox.get()) is not None:
-            ended = self._run_unit(unit)
-            self._pulse.flush()
-            self._line.send(ended)
-        if self._engine is not None:
-            self._engine.close()
+            if isinstance(unit, RunUnit):
+                ended = self._run_unit(unit)
+                self._pulse.flush()
+                self._line.send(ended)
+            else:
+                self._hold(unit)
+            self._holding.look()
+        self._drop_engine()
         return 0
 
     def leave(self) -> None:
@@ -219,7 +225,9 @@ class Worker:
                 self._interrupts[order.job_id] = order.how
             case OrderUnit():
                 self._orders.get(order.job_id, Orders()).add(order.order)
-            case WatchPreviews():
+            case link.HoldModel() | link.DropModels():
+                self._inbox.put(order)
+            case link.WatchPreviews():
                 self._previews_wanted = order.wanted
             case StopWorker():
                 self.leave()
@@ -240,11 +248,22 @@ class Worker:
         finally:
             self._orders.pop(unit.job_id, None)
         # Outside the handler: the traceback held what the recipe held.
-        if failure.code == "gpu_oom" and self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        if failure.code == "gpu_oom":
+            self._drop_engine()
         gc.collect()
         return _ended(unit, context, "failed", failure)
+
+    def _hold(self, order: link.HoldModel | link.DropModels) -> None:
+        if isinstance(order, link.HoldModel):
+            model, what = order.model, f"loading {order.label}"
+            self._holding.do(what, lambda: require_holder(self._get_engine()).hold(model), explain, self._drop_engine)
+        else:
+            self._holding.do("unloading", self._drop_engine, explain)
+
+    def _drop_engine(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
     def _run_recipe(self, unit: RunUnit, context: JobContext) -> None:
         kind = str(unit.spec.__struct_config__.tag)

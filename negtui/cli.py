@@ -19,6 +19,7 @@ DESCRIPTION = "The workbench for negative LoRAs: make SDXL paint badly on purpos
 
 EPILOG = """\
 first steps:
+  negtui                                  the dashboard: everything below by keyboard; ? there tells the keys
   negtui run toy                          the whole experiment on the embedded toy model
   negtui new mine --template wrong --model DIR|FILE|HUB-ID --refiner R --vae V
   negtui run mine                         the same on your weights
@@ -33,7 +34,7 @@ exit codes:
 
 A job may be named by the beginning of its id. The daemon is started when needed; leaving never stops it or a job.
 Options are read from the command line, then NEGTUI_CONNECT and NEGTUI_WORKSPACE, then connect and workspace in
-~/.config/negtui/config.toml (NEGTUI_CONFIG names another file)."""
+~/.config/negtui/config.toml (NEGTUI_CONFIG names another file; negtui config show)."""
 
 
 def main(
@@ -43,6 +44,8 @@ def main(
     parser = build_parser()
     arguments = parser.parse_args(argv, _defaults())
     arguments.help_text = "" if arguments.command else parser.format_help()
+    if not arguments.command and connect is None and not arguments.json and sys.stdin.isatty() and sys.stdout.isatty():
+        arguments.handler = "dashboard:dashboard"
     from negtui.dispatch import dispatch
 
     return dispatch(arguments, connect=connect, stdout=stdout, stderr=stderr)
@@ -55,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="negtui", description=DESCRIPTION, epilog=EPILOG, parents=[common], formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and leave")
+    _add_dashboard_options(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
 
     def add(name: str, handler: str, help: str, aliases: tuple[str, ...] = ()) -> argparse.ArgumentParser:
@@ -65,6 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sessions(add)
     _add_acts(add)
     _add_jobs(add)
+    _add_config(add)
+    _add_completion(add)
+    _add_pictures(add)
     add("status", "service:status", "the daemon, its workers and its open jobs")
     daemon = commands.add_parser("daemon", help="start, stop or look at the daemon", parents=[common])
     actions = daemon.add_subparsers(metavar="start|stop|status", dest="action", required=True)
@@ -75,6 +82,42 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         actions.add_parser(action, help=words, description=words, parents=[common]).set_defaults(handler=f"service:{action}")
     return parser
+
+
+def _add_dashboard_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the dashboard: negtui without a command, on a terminal")
+    group.add_argument("--read-only", action="store_true", help="look, and refuse whatever changes something")
+    group.add_argument("--ascii", action="store_true", help="draw with nothing but ASCII")
+    group.add_argument("--images", choices=("auto", "kitty", "sixel", "half", "off"), help="how pictures are drawn; NEGTUI_IMAGES too")
+
+
+def _add_config(add: _Add) -> None:
+    config = add("config", "settings:show", "the configuration file: where it is, what is in force, whether it is right")
+    actions = config.add_subparsers(metavar="path|show|validate", dest="action", required=True)
+    for action, words in (
+        ("path", "print where it is"),
+        ("show", "print the settings in force"),
+        ("validate", "check it: names, kinds, keys taken twice"),
+    ):
+        actions.add_parser(action, help=words, description=words).set_defaults(handler=f"settings:{action}")
+
+
+def _add_pictures(add: _Add) -> None:
+    show = add("show", "show:show", "print a picture in the terminal")
+    show.add_argument("picture", metavar="FILE|ID", help="a file, the beginning of a picture's id, or SESSION/dataset/NAME.png")
+    show.add_argument("--width", metavar="COLUMNS", type=int, help="at most so many cells wide; the terminal's width")
+    show.add_argument("--height", metavar="ROWS", type=int, help="at most so many cells high; the terminal's height, at most 40")
+    doctor = add("doctor", "doctor:doctor", "look at the terminal, the daemon, the GPU and the disk; what is wrong, what to do")
+    for command in (show, doctor):
+        images = ("auto", "kitty", "sixel", "half", "off")
+        command.add_argument("--images", choices=images, default=argparse.SUPPRESS, help="how pictures are drawn; NEGTUI_IMAGES too")
+        command.add_argument("--ascii", action="store_true", default=argparse.SUPPRESS, help="draw with nothing but ASCII")
+
+
+def _add_completion(add: _Add) -> None:
+    completion = add("completion", "completion:completion", "print what completes commands in your shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "words"), help="words: what the rest of the line may become")
+    completion.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
 class _Version(argparse.Action):
@@ -120,6 +163,46 @@ def _add_sessions(add: _Add) -> None:
     add("sessions", "sessions:list_sessions", "list the sessions")
     check = add("check", "sessions:check", "check a session's session.toml, its model and the room there is")
     check.add_argument("name", metavar="NAME")
+    _add_editing(add)
+    _add_curation(add)
+
+
+def _add_editing(add: _Add) -> None:
+    change = add("set", "sessions:change", "change settings of a session where they stand; comments stay")
+    change.add_argument("name", metavar="NAME")
+    change.add_argument("changes", metavar="SECTION.FIELD=VALUE", nargs="+", help="e.g. training.rank=8; none takes a setting away")
+    change.add_argument("--skip-checks", action="store_true", help="do not look at the model and the room there is")
+    duplicate = add("duplicate", "sessions:duplicate", "copy a session, without its caches and checkpoints")
+    duplicate.add_argument("name", metavar="NAME")
+    duplicate.add_argument("new_name", metavar="NEW-NAME")
+    duplicate.add_argument("--settings-only", action="store_true", help="no pictures, adapters, comparisons")
+    delete = add("delete", "sessions:delete", "delete a session and all its files, for good")
+    delete.add_argument("name", metavar="NAME")
+    delete.add_argument("--typed", metavar="NAME", help="its name once more, where nobody is there to type it")
+
+
+def _add_curation(add: _Add) -> None:
+    images = add("images", "curation:images", "list the pictures of a session, and what was decided on them")
+    mark = add("mark", "curation:mark", "keep, reject or tag pictures; what is rejected is not trained on")
+    for command in (images, mark):
+        command.add_argument("name", metavar="NAME")
+        command.add_argument("--class-images", action="store_true", help="those of class_images/, not of dataset/")
+        for status, words in (("keep", "kept"), ("reject", "rejected"), ("undecided", "undecided")):
+            help = f"only those that are {words}" if command is images else f"they are {words}"
+            command.add_argument(f"--{status}", dest="status", action="store_const", const=status, help=help)
+    images.add_argument("--keyword", metavar="K", help="only those of one keyword")
+    images.add_argument("--tag", metavar="T", action="append", default=[], help="only those with this tag; may be repeated")
+    mark.add_argument("ids", metavar="ID", nargs="+", help="the picture's id, or its beginning")
+    mark.add_argument("--tag", metavar="T", action="append", default=[], help="add a tag, e.g. too-good; may be repeated")
+    mark.add_argument("--untag", metavar="T", action="append", default=[], help="take a tag away; may be repeated")
+    plan = add("plan", "curation:plan", "what a synthesis would take: pictures, time, disk")
+    plan.add_argument("name", metavar="NAME")
+    plan.add_argument("--set", action="append", metavar="SECTION.FIELD=VALUE", help="as if this were set; may be repeated")
+    results = add("results", "curation:results", "what came of a comparison: means, differences, verdict")
+    results.add_argument("name", metavar="NAME")
+    results.add_argument("--comparison", metavar="C", help="its output_name; the one declared in session.toml, unless given")
+    add("load", "models:load", "have a session's model in the worker's memory").add_argument("name", metavar="NAME")
+    add("unload", "models:unload", "have the worker give its memory back")
 
 
 def _add_acts(add: _Add) -> None:

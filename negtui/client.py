@@ -168,6 +168,16 @@ class Client:
         self._blob = Line(endpoints.blob, self._make_pipe, _nothing)
         self._reason = ""
 
+    @property
+    def silent_seconds(self) -> float:
+        """How long the daemon said nothing; more than `PING_SECONDS` or so means that it hangs, or the line does."""
+        return self._ctl.silent_seconds
+
+    def hurry(self) -> None:
+        """Try to connect now, where the next try would come in a while."""
+        self._ctl.hurry()
+        self._blob.hurry()
+
     @classmethod
     @contextlib.asynccontextmanager
     async def connect(
@@ -236,7 +246,7 @@ class Client:
     async def request(self, command: Command, seconds: float = REQUEST_SECONDS) -> AnyResult:
         """A command's result. Raises `NegError` (refused, in words) or `NoReply` (unknown; a `Submit` waits in the outbox).
 
-        While the connection is down it waits, and is sent again once that is back, unless it must not be (`CreateSession`).
+        While the connection is down it waits, and is sent again once that is back, unless it must not be (`NOT_REPEATED`).
         """
         if not isinstance(command, Submit) or self._outbox is None:
             return _checked((await self._ctl.ask(command, seconds))[0])

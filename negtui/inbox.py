@@ -7,7 +7,7 @@ from collections import deque
 from typing import Literal
 
 from daemon.protocol.commands import Attach, Attached, Snapshot
-from daemon.protocol.events import AnyEvent, Gauges, Preview, StepProgress
+from daemon.protocol.events import AnyEvent, Gauges, Preview, Residents, StepProgress
 
 WINDOW = 256
 
@@ -95,5 +95,7 @@ def _conflation_key(event: AnyEvent) -> str:
             return f"{type(event).__name__}:{event.job_id}"
         case Gauges():
             return f"Gauges:{event.device}"
+        case Residents():
+            return f"Residents:{event.worker}"
         case _:
             return type(event).__name__

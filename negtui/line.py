@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from daemon.protocol import codec
-from daemon.protocol.commands import AnyResult, Command, CreateSession, Ping
+from daemon.protocol.commands import NOT_REPEATED, AnyResult, Command, Ping
 from daemon.protocol.errors import NegError
 
 PING_SECONDS = 2.0
@@ -75,10 +75,16 @@ class Line:
     _asked: dict[int, _Asked] = field(default_factory=dict)
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _down: asyncio.Event = field(default_factory=asyncio.Event)
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
     _heard: float = 0.0
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep())
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long nothing was heard; an answer to each ping is."""
+        return asyncio.get_running_loop().time() - self._heard
 
     async def close(self) -> None:
         self._task.cancel()
@@ -104,7 +110,7 @@ class Line:
             )
         number = next(self._ids)
         answer: asyncio.Future[tuple[AnyResult, list[bytes]]] = asyncio.get_running_loop().create_future()
-        may_repeat = not greeting and not isinstance(command, CreateSession)
+        may_repeat = not greeting and not isinstance(command, NOT_REPEATED)
         asked = self._asked[number] = _Asked(codec.encode_frames("REQ", body, id=number), answer, may_repeat)
         if self.is_up or greeting:
             self._send(asked)
@@ -115,6 +121,10 @@ class Line:
             raise NoReply(f"The daemon did not answer {type(command).__name__} within {seconds:g} s.") from None
         finally:
             self._asked.pop(number, None)
+
+    def hurry(self) -> None:
+        """Try to connect now, if this waits to try again."""
+        self._hurry.set()
 
     def reset(self) -> None:
         """Throw the connection away and make a new one."""
@@ -143,7 +153,10 @@ class Line:
                         self.on_contact(False, reason)
                         return
             self.on_contact(False, reason)
-            await asyncio.sleep(delay * random.uniform(0.5, 1.5))
+            self._hurry.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay * random.uniform(0.5, 1.5)):
+                    await self._hurry.wait()
             delay = min(2 * delay, MAX_BACKOFF_SECONDS)
 
     async def _live(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from daemon.engine.adapter_reading import read_adapter
 from daemon.files import sha256_file
 from daemon.models.adapter_keys import COMPONENTS
 from daemon.protocol.errors import NegError
+from daemon.protocol.events import ResidentPart
 from daemon.protocol.specs import AdapterRequest
 
 MAX_RESIDENT = 16
@@ -30,6 +31,7 @@ class AdapterShelf:
     def __init__(self, paths: dict[str, Path]) -> None:
         self._paths = paths
         self._components: dict[str, tuple[str, ...]] = {}
+        self._num_bytes: dict[tuple[str, str], int] = {}
         self._carried: weakref.WeakKeyDictionary[nn.Module, OrderedDict[str, str]] = weakref.WeakKeyDictionary()
 
     def carried(self, module: nn.Module) -> tuple[str, ...]:
@@ -52,6 +54,19 @@ class AdapterShelf:
         for name, module in modules.items():
             self._switch(module, {sha256: weight for sha256, weight in weights.items() if name in self._components[sha256]})
         return tuple((sha256, weight) for sha256, weight in weights.items() if self._components[sha256] != ("unet",))
+
+    def told(self, modules: Iterable[nn.Module]) -> list[ResidentPart]:
+        """The adapters that modules carry, as people see them; for any thread."""
+        sizes: dict[tuple[str, str], int] = {}
+        for module in modules:
+            for sha256 in self.carried(module):
+                place = (sha256, next(module.parameters()).device.type)
+                sizes[place] = sizes.get(place, 0) + self._num_bytes.get((sha256, type(module).__name__), 0)
+        names = {sha256: path.parent.name for sha256, path in list(self._paths.items())}
+        return [
+            ResidentPart(name=names.get(sha256, sha256[:12]), kind="adapter", num_bytes=size, device=device)
+            for (sha256, device), size in sizes.items()
+        ]
 
     def unload_all(self, *modules: nn.Module) -> None:
         """Give modules their own layers back, whoever put adapters on them."""
@@ -83,6 +98,7 @@ class AdapterShelf:
             raise
         for module in done:
             self._carried.setdefault(module, OrderedDict())[sha256] = name
+            self._num_bytes[sha256, type(module).__name__] = adapter_bytes(module, name)
         self._components[sha256] = tuple(adapters)
 
     def _switch(self, module: nn.Module, weights: Mapping[str, float]) -> None:
@@ -98,3 +114,8 @@ class AdapterShelf:
         while len(carried) > max(MAX_RESIDENT, len(weights)):
             _, name = carried.popitem(last=False)
             take_off(module, name)
+
+
+def adapter_bytes(module: nn.Module, name: str) -> int:
+    """Bytes of one adapter's weights on a module."""
+    return sum(weight.nbytes for key, weight in module.named_parameters() if f".{name}." in f".{key}.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from PIL import Image
 
+from daemon.protocol.events import ResidentPart
 from daemon.protocol.fields import Spec
 from daemon.protocol.specs import ImageRequest, ModelSpec
 
@@ -53,3 +54,24 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free everything."""
+
+
+class GpuBytes(NamedTuple):
+    """What this process takes of its GPU: its tensors, and what torch holds, unused room included."""
+
+    allocated: int
+    reserved: int
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """An engine that tells what it holds, and loads before it is needed. The first two may be asked from any thread."""
+
+    def residents(self) -> tuple[ResidentPart, ...]:
+        """What lies in memory, largest first."""
+
+    def gpu_bytes(self) -> GpuBytes | None:
+        """None without a GPU, or before it is used."""
+
+    def hold(self, model: ModelSpec) -> None:
+        """Have a model's parts in memory; raises `NegError` in words."""

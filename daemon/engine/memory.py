@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from daemon.engine.base import GpuBytes
+
 Result = TypeVar("Result")
 
 RESERVED_BYTES = 3 * 2**29
@@ -51,6 +53,10 @@ class PartStore:
 
     def keys(self) -> tuple[str, ...]:
         return tuple(self._parts)
+
+    def items(self) -> list[tuple[str, Part]]:
+        """All parts as they are now, by key; for any thread."""
+        return list(self._parts.items())
 
     def get(self, key: str) -> Any:
         """A part that is here; KeyError otherwise."""
@@ -104,6 +110,13 @@ def device_budget(device: str, working_bytes: int) -> int | None:
         return None
     _, total = torch.cuda.mem_get_info()
     return int(total) - RESERVED_BYTES - working_bytes
+
+
+def gpu_bytes() -> GpuBytes | None:
+    """What this process's torch takes of its GPU; None before it uses one. From any thread."""
+    if not torch.cuda.is_initialized():
+        return None
+    return GpuBytes(torch.cuda.memory_allocated(), torch.cuda.memory_reserved())
 
 
 def free_cached() -> None:

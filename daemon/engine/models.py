@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from daemon import models
-from daemon.engine.base import ModelIdentity, OnStep
+from daemon.engine.base import GpuBytes, ModelIdentity, OnStep
 from daemon.engine.parts import Sources, TrainingParts
 from daemon.files import sha256_file
 from daemon.protocol.errors import NegError
+from daemon.protocol.events import ResidentPart
 from daemon.protocol.specs import ImageRequest, ModelSpec
 
 if TYPE_CHECKING:
     from daemon.engine.residents import Residents
+
+
+USUAL_SIZE = (1024, 1024)
+"""What room is left for when a model is loaded before its first picture."""
 
 
 def create_engine(cache_path: Path) -> LocalEngine:
@@ -74,6 +79,25 @@ class LocalEngine:
         from daemon.engine.residents import training_parts
 
         return training_parts(self._loaded(), self._sources(model))
+
+    def residents(self) -> tuple[ResidentPart, ...]:
+        residents = self._residents
+        return () if residents is None else residents.told()
+
+    def gpu_bytes(self) -> GpuBytes | None:
+        if self._residents is None:
+            return None
+        from daemon.engine.memory import gpu_bytes
+
+        return gpu_bytes()
+
+    def hold(self, model: ModelSpec) -> None:
+        sources = self._sources(model)
+        residents = self._loaded()
+        residents.plan_for(sources, *USUAL_SIZE)
+        residents.parts(sources, "base")
+        if sources.refiner is not None:
+            residents.parts(sources, "refiner")
 
     def close(self) -> None:
         if self._residents is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from diffusers import DDPMScheduler
@@ -15,12 +15,13 @@ from daemon import models
 from daemon.engine.adapters import AdapterShelf
 from daemon.engine.embeddings import EmbeddingShelf
 from daemon.engine.loading import load_parts, settings
-from daemon.engine.memory import PartStore, device_budget, free_cached, prepare_torch
+from daemon.engine.memory import Part, PartStore, device_budget, free_cached, prepare_torch
 from daemon.engine.parts import Sources, TrainingParts
 from daemon.engine.preview import fit_linear_decoder
 from daemon.engine.prompts import PromptEmbeddings
 from daemon.models.sources import Dtype, Role
 from daemon.protocol.errors import NegError
+from daemon.protocol.events import ResidentPart
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -93,6 +94,12 @@ class Residents:
             hashes["vae"] = models.part_hashes(sources.vae, "vae", sources.dtype, self._cache_path)["vae"]
         return {name: f"{name}:{sha256}:{sources.dtype}:{sources.device}" for name, sha256 in hashes.items()}
 
+    def told(self) -> tuple[ResidentPart, ...]:
+        """What lies in memory, largest first; for any thread."""
+        modules = [(key, part) for key, part in self.store.items() if isinstance(part.content, nn.Module)]
+        adapters = self.shelf.told([part.content for _, part in modules])
+        return tuple(sorted((*(_told(key, part) for key, part in modules), *adapters), key=lambda part: -part.num_bytes))
+
     def plan_for(self, sources: Sources, width: int, height: int) -> None:
         """Tell the budget how large the next picture is."""
         self._needed = (sources.device, width, height, sources.dtype)
@@ -135,6 +142,14 @@ class Residents:
     def _bytes_of(self, sources: Sources, role: Role, names: list[str]) -> int:
         sizes = models.part_bytes(sources.source(role), role, sources.dtype)
         return sum(sizes.get(name, 0) for name in names)
+
+
+def _told(key: str, part: Part) -> ResidentPart:
+    """A part as people see it; where it lies may change while it is looked at."""
+    parameter = next(part.content.parameters(), None)
+    device, dtype = ("cpu", "") if parameter is None else (parameter.device.type, str(parameter.dtype).removeprefix("torch."))
+    kind = cast(Literal["base", "refiner", "shared"], part.role)
+    return ResidentPart(name=key.partition(":")[0], kind=kind, num_bytes=part.num_bytes, device=device, dtype=dtype)
 
 
 def training_parts(residents: Residents, sources: Sources) -> TrainingParts:

@@ -14,7 +14,7 @@ import msgspec
 from daemon.front.peers import Frames, Peer
 from daemon.front.sockets import Sent
 from daemon.protocol import codec
-from daemon.protocol.events import EphemeralEvent, Gauges, Preview, StepProgress
+from daemon.protocol.events import EphemeralEvent, Gauges, Preview, Residents, StepProgress
 
 BATCH = 64
 EPHEMERAL_SECONDS = 0.1
@@ -147,3 +147,5 @@ def conflation_key(event: EphemeralEvent) -> str:
             return f"preview:{event.job_id}"
         case Gauges():
             return f"gauges:{event.device}"
+        case Residents():
+            return f"residents:{event.worker}"

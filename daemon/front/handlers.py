@@ -1,4 +1,4 @@
-"""What the daemon does for each command of the contract: a table command -> handler over the store, the queue and the sessions."""
+"""What the daemon does for each command: a table command -> handler. Connections, jobs, workers are here, the rest beside this file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 from daemon import sessions
 from daemon.front.flow import Flow
 from daemon.front.peers import Limits, Peer
+from daemon.front.picture_commands import PictureCommands
 from daemon.front.router import Handler, Reply
+from daemon.front.session_commands import SessionCommands
 from daemon.jobs.queue import JobQueue
 from daemon.protocol import codec
 from daemon.protocol.commands import (
@@ -19,7 +21,6 @@ from daemon.protocol.commands import (
     Attached,
     Cancel,
     Command,
-    CreateSession,
     Credit,
     Drain,
     Draining,
@@ -27,25 +28,25 @@ from daemon.protocol.commands import (
     JobAnswer,
     Jobs,
     ListJobs,
-    ListSessions,
+    LoadModel,
+    Ordered,
     Pause,
     Ping,
     Pong,
     Prioritise,
     ReadEvents,
-    ReadSession,
     Resume,
-    SessionAnswer,
-    Sessions,
     Snapshot,
     Steer,
     StoredEvents,
     Submit,
     Submitted,
+    UnloadModel,
     Welcome,
 )
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import JobRow
+from daemon.protocol.events import JobRow, Residents
+from daemon.protocol.link import DropModels, HoldModel
 from daemon.protocol.orders import Order
 from daemon.store.events import EventLog
 
@@ -57,7 +58,8 @@ MAX_SNAPSHOT_JOBS = 1000
 class Front:
     """All that commands act on.
 
-    `workers()` tells their states, `order()` passes one to a running training, `drain()` begins the end, `lag()` is the loop's in seconds.
+    `workers()` tells their states, `residents()` what they hold, `hold()` has the idle ones hold something else and names them; `order()`
+    passes one to a running training, `drain()` begins the end, `lag()` is the loop's in seconds.
     """
 
     boot_id: str
@@ -70,13 +72,18 @@ class Front:
     flow: Flow
     workers: Callable[[], dict[str, str]]
     order: Callable[[str, Order], Awaitable[JobRow]]
+    residents: Callable[[], Sequence[Residents]]
+    hold: Callable[[HoldModel | DropModels], tuple[str, ...]]
     watch_previews: Callable[[bool], None]
     drain: Callable[[], None]
     lag: Callable[[], float]
 
     def table(self) -> dict[type[Command], Handler]:
         """The commands of the `ctl` socket."""
+        marking = asyncio.Lock()
         return {
+            **SessionCommands(self.queue, marking).table(),
+            **PictureCommands(self.queue, marking).table(),
             Hello: self.hello,
             Attach: self.attach,
             Credit: self.credit,
@@ -89,9 +96,8 @@ class Front:
             Steer: self.steer,
             ListJobs: self.list_jobs,
             ReadEvents: self.read_events,
-            ListSessions: self.list_sessions,
-            CreateSession: self.create_session,
-            ReadSession: self.read_session,
+            LoadModel: self.load_model,
+            UnloadModel: self.unload_model,
             Drain: self.begin_drain,
         }
 
@@ -129,6 +135,8 @@ class Front:
         def begin() -> None:
             self.flow.attach(peer, seq, command.credit, command.previews)
             self.watch_previews(self.flow.previews_wanted)
+            for held in self.residents():
+                self.flow.tell(held)
 
         return Reply(Attached(seq=seq, snapshot=snapshot), then=begin)
 
@@ -182,16 +190,19 @@ class Front:
             head_seq=self.log.head_seq,
         )
 
-    async def list_sessions(self, command: ListSessions, peer: Peer) -> Sessions:
-        return Sessions(sessions=tuple(await asyncio.to_thread(sessions.rows, self.sessions_path)))
+    async def load_model(self, command: LoadModel, peer: Peer) -> Ordered:
+        spec = await asyncio.to_thread(sessions.read, self.sessions_path, command.session)
+        return self._on_its_way(HoldModel(model=spec.model, label=f"the model of {command.session}"))
 
-    async def create_session(self, command: CreateSession, peer: Peer) -> SessionAnswer:
-        return await asyncio.to_thread(
-            sessions.create, self.sessions_path, command.name, command.template, command.changes, command.skip_checks
-        )
+    async def unload_model(self, command: UnloadModel, peer: Peer) -> Ordered:
+        return self._on_its_way(DropModels())
 
-    async def read_session(self, command: ReadSession, peer: Peer) -> SessionAnswer:
-        return await asyncio.to_thread(sessions.check, self.sessions_path, command.name)
+    def _on_its_way(self, message: HoldModel | DropModels) -> Ordered:
+        workers = self.hold(message)
+        if not workers:
+            states = ", ".join(f"{name} is {state}" for name, state in self.workers().items())
+            raise NegError("conflict", f"No worker is idle: {states}.", "Wait for its job, or pause it.", retryable=True)
+        return Ordered(workers=workers)
 
     async def begin_drain(self, command: Drain, peer: Peer) -> Reply:
         return Reply(Draining(), then=self.drain)

@@ -40,6 +40,7 @@ from daemon.jobs.queue import JobQueue
 from daemon.jobs.scheduler import Scheduler
 from daemon.protocol.commands import GetBlob
 from daemon.protocol.errors import NegError
+from daemon.sessions import removing
 from daemon.store.db import Store
 from daemon.store.events import EventLog
 from daemon.store.jobs import in_states
@@ -116,6 +117,7 @@ class Daemon:
         )
         events.add_listener(flow.advance)
         scheduler.add_ephemeral_listener(flow.tell)
+        leftovers = await asyncio.to_thread(removing.leftovers, places.sessions_path)
         await scheduler.start()
         for router in (blob, ctl):
             router.open()
@@ -128,6 +130,7 @@ class Daemon:
                 "sessions": watch.run(),
                 "gauges": tell_gauges(find_gpu, flow.tell, lambda: flow.is_watched),
                 "lag": self._measure_lag(),
+                "leftovers": _remove(leftovers),
                 "house": self._keep_house((ctl, blob)),
                 "watchdog": systemd.feed_watchdog(lambda: store.read(lambda connection: connection.execute("SELECT 1").fetchone())),
             }.items()
@@ -154,6 +157,8 @@ class Daemon:
             flow=flow,
             workers=scheduler.workers,
             order=scheduler.order,
+            residents=scheduler.residents,
+            hold=scheduler.hold,
             watch_previews=scheduler.watch_previews,
             drain=self.stop,
             lag=lambda: self._lag,
@@ -186,6 +191,15 @@ class Daemon:
             self._lock.ensure_held()
             for router in routers:
                 router.ensure_bound()
+
+
+async def _remove(leftovers: Sequence[Path]) -> None:
+    """Away with what an earlier daemon left half made or half removed."""
+    for path in leftovers:
+        try:
+            await asyncio.to_thread(removing.remove, path)
+        except OSError as error:
+            log.warning("%s could not be removed: %s", path, error)
 
 
 async def _busy_sessions(store: Store) -> set[str]:

@@ -14,7 +14,8 @@ from daemon.jobs.queue import JobQueue
 from daemon.jobs.room import RoomWatch
 from daemon.jobs.slot import Hooks, Policy, Slot, Unit
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import EphemeralEvent, JobRow
+from daemon.protocol.events import EphemeralEvent, JobRow, Residents
+from daemon.protocol.link import DropModels, HoldModel
 from daemon.protocol.orders import Order
 from daemon.store import jobs
 from daemon.store.jobs import Wanted
@@ -102,6 +103,14 @@ class Scheduler:
                 return row
         name = moves.name_of(row)
         raise NegError("conflict", f"{name} is just stopping, or has lost its worker.", "Look where it is: negtui jobs.", retryable=True)
+
+    def hold(self, message: HoldModel | DropModels) -> tuple[str, ...]:
+        """Have every idle worker hold a model in memory, or give it back; the names of those it is on its way to."""
+        return tuple(slot.name for slot in self._slots if slot.hold(message))
+
+    def residents(self) -> tuple[Residents, ...]:
+        """What lies in each worker's memory, as it told last."""
+        return tuple(slot.residents for slot in self._slots)
 
     def watch_previews(self, wanted: bool) -> None:
         """Say whether anybody looks at previews; they are not made otherwise."""

@@ -11,15 +11,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+import msgspec
+
 from daemon.jobs import runs
 from daemon.jobs.executor import Executor, Worker, WorkerLost
 from daemon.jobs.hang import HangLimits, HangWatch
 from daemon.jobs.queue import JobQueue
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import DurableEvent, EphemeralEvent, Gauges, JobRow, Preview, StepProgress, WorkerChanged
+from daemon.protocol.events import DurableEvent, EphemeralEvent, Gauges, JobRow, Preview, Residents, StepProgress, WorkerChanged
 from daemon.protocol.link import (
     Alive,
+    DropModels,
     FromWorker,
+    HoldModel,
     InterruptUnit,
     OrderUnit,
     RunUnit,
@@ -27,6 +31,7 @@ from daemon.protocol.link import (
     UnitTold,
     WatchPreviews,
     WorkerReady,
+    WorkerTold,
 )
 from daemon.protocol.orders import Order
 from daemon.store.events import Fence
@@ -83,6 +88,7 @@ class Slot:
         self.idle = asyncio.Event()
         self.idle.set()
         self.previews_wanted = False
+        self.residents = Residents(worker=name)
         self._closing = asyncio.Event()
         self._queue, self._executor, self._policy, self._hooks = queue, executor, policy, hooks
         self._worker: Worker | None = None
@@ -169,6 +175,15 @@ class Slot:
         if self._worker is not None:
             self._worker.send(WatchPreviews(wanted=wanted))
 
+    def hold(self, message: HoldModel | DropModels) -> bool:
+        """Pass on what to hold in memory, if no unit runs here; says whether it was. A unit given later waits for it."""
+        if not self.is_ready or self._worker is None:
+            return False
+        self._worker.send(message)
+        doing = f"loading {message.label}" if isinstance(message, HoldModel) else "unloading"
+        self._note_residents(msgspec.structs.replace(self.residents, doing=doing, error=""))
+        return True
+
     def end_if_hung(self, now: float) -> None:
         """Dump the stacks of a worker that hangs, and end it; it is then lost like any other."""
         if self._worker is None or not self._listening or (self._ending is not None and not self._ending.done()):
@@ -209,8 +224,14 @@ class Slot:
                 self._hooks.wake()
             case Alive():
                 self._watch.step(message.num_steps, message.phase, now)
+            case WorkerTold():
+                self._note_residents(message.event)
             case UnitTold() | UnitEnded():
                 await self._take_from_unit(message, now)
+
+    def _note_residents(self, residents: Residents) -> None:
+        self.residents = msgspec.structs.replace(residents, worker=self.name)
+        self._hooks.pass_on(self.residents)
 
     async def _take_from_unit(self, message: UnitTold | UnitEnded, now: float) -> None:
         unit = self.unit
@@ -218,7 +239,7 @@ class Slot:
             logger.warning("Worker %s spoke of a job it does not run: %s", self.name, message.job_id)
         elif isinstance(message, UnitEnded):
             await self._end(unit, message)
-        elif isinstance(message.event, (StepProgress, Preview, Gauges)):
+        elif isinstance(message.event, (StepProgress, Preview, Gauges, Residents)):
             self._hooks.pass_on(message.event)
         else:
             self._watch.progress(now)
@@ -259,6 +280,7 @@ class Slot:
 
     async def _bury(self, evidence: str) -> None:
         self._worker = None
+        self._note_residents(Residents(worker=self.name))
         if not self.closing:
             logger.error("Worker %s %s", self.name, evidence)
         await self._set_state("stopped" if self.closing else "lost", "" if self.closing else evidence)

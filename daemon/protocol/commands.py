@@ -1,4 +1,8 @@
-"""What a client may ask, and what it is answered. All but `Submit` and `CreateSession` set a target state, hence may be repeated."""
+"""What a client may ask, and what it is answered.
+
+All but `Submit`, `CreateSession`, `DuplicateSession`, `WriteSession` and `DeleteSession` set a target state or only read, hence may be
+repeated. What is answered is in `results.py`, and can be imported from here too.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,44 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from daemon.protocol.errors import ErrorDetail
-from daemon.protocol.events import JobRow
-from daemon.protocol.fields import Name
+from daemon.protocol.events import ImagesFolder
+from daemon.protocol.fields import MAX_TAGS, Name, Tag
 from daemon.protocol.orders import Order
-from daemon.protocol.specs import JobSpec, SessionSpec
+from daemon.protocol.results import AnyResult as AnyResult
+from daemon.protocol.results import Attached as Attached
+from daemon.protocol.results import Blob as Blob
+from daemon.protocol.results import ComparedArm as ComparedArm
+from daemon.protocol.results import ComparedBlock as ComparedBlock
+from daemon.protocol.results import ComparedCell as ComparedCell
+from daemon.protocol.results import ComparisonAnswer as ComparisonAnswer
+from daemon.protocol.results import Draining as Draining
+from daemon.protocol.results import Failed as Failed
+from daemon.protocol.results import Images as Images
+from daemon.protocol.results import JobAnswer as JobAnswer
+from daemon.protocol.results import Jobs as Jobs
+from daemon.protocol.results import Marked as Marked
+from daemon.protocol.results import Ordered as Ordered
+from daemon.protocol.results import Plan as Plan
+from daemon.protocol.results import Pong as Pong
+from daemon.protocol.results import Result as Result
+from daemon.protocol.results import SessionAnswer as SessionAnswer
+from daemon.protocol.results import SessionDeleted as SessionDeleted
+from daemon.protocol.results import SessionRow as SessionRow
+from daemon.protocol.results import Sessions as Sessions
+from daemon.protocol.results import Snapshot as Snapshot
+from daemon.protocol.results import StoredEvents as StoredEvents
+from daemon.protocol.results import Submitted as Submitted
+from daemon.protocol.results import Welcome as Welcome
+from daemon.protocol.specs import JobSpec, Status
 
 Key = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 JobId = Annotated[str, Meta(min_length=1, max_length=64)]
+ImageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Changes = Annotated[dict[str, Annotated[str, Meta(max_length=65_536)]], Meta(max_length=200)]
+"""`section.field` -> a TOML value as text; the bare word `none` takes a setting away."""
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)]
+MAX_MARKED = 1000
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type"):
@@ -104,7 +137,7 @@ class CreateSession(Command, frozen=True, kw_only=True):
 
     name: Name
     template: Name
-    changes: Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=200)] = {}
+    changes: Changes = {}
     skip_checks: bool = False
 
 
@@ -112,6 +145,101 @@ class ReadSession(Command, frozen=True, kw_only=True):
     """Parse and check `session.toml`, as it is on disk now."""
 
     name: Name
+
+
+class ChangeSession(Command, frozen=True, kw_only=True):
+    """Change settings where they stand in `session.toml`; comments stay. Checked before it is written; nothing else changes."""
+
+    name: Name
+    changes: Changes
+    skip_checks: bool = False
+    """Do not look at the model and the room there is; that the file can be read is always checked."""
+
+
+class WriteSession(Command, frozen=True, kw_only=True):
+    """Replace the text of `session.toml`, if it still is the one whose hash is `sha256`; otherwise a conflict."""
+
+    name: Name
+    text: Annotated[str, Meta(max_length=65_536)]
+    sha256: Annotated[str, Meta(max_length=64)]
+
+
+class DuplicateSession(Command, frozen=True, kw_only=True):
+    """Copy a session under a new name, without what can be computed again (`cache/`, `checkpoints/`)."""
+
+    name: Name
+    new_name: Name
+    settings_only: bool = False
+    """Only its settings and prompts: no pictures, adapters, comparisons."""
+
+
+class DeleteSession(Command, frozen=True, kw_only=True):
+    """Remove a session's folder for good. `typed` is its name, typed by a person. A conflict while jobs of it run or wait."""
+
+    name: Name
+    typed: Annotated[str, Meta(max_length=64)]
+
+
+class ListImages(Command, frozen=True, kw_only=True):
+    """A page of a session's pictures in the order they were made: those behind the one with the id `after`; empty: from the first."""
+
+    session: Name
+    folder: ImagesFolder = "dataset"
+    after: Annotated[str, Meta(max_length=64)] = ""
+    limit: Annotated[int, Meta(ge=1, le=2000)] = 500
+
+
+class MarkImages(Command, frozen=True, kw_only=True):
+    """Decide on pictures, and tag them. `status` None leaves it as it is."""
+
+    session: Name
+    folder: ImagesFolder = "dataset"
+    ids: Annotated[tuple[ImageId, ...], Meta(min_length=1, max_length=MAX_MARKED)]
+    status: Status | None = None
+    add_tags: Tags = ()
+    remove_tags: Tags = ()
+
+
+class RestoreMarks(Command, frozen=True, kw_only=True):
+    """Give pictures these very marks, as `Marked.before` told them: undo."""
+
+    session: Name
+    folder: ImagesFolder = "dataset"
+    marks: Annotated[tuple[WantedMark, ...], Meta(min_length=1, max_length=MAX_MARKED)]
+
+
+class WantedMark(msgspec.Struct, frozen=True, kw_only=True):
+    """As `Mark`, from outside."""
+
+    id: ImageId
+    status: Status = "undecided"
+    tags: Tags = ()
+
+
+class PlanSynthesis(Command, frozen=True, kw_only=True):
+    """What a synthesis would take: of the session as it is on disk, or with `changes` that are not written."""
+
+    name: Name
+    changes: Changes = {}
+
+
+class LoadModel(Command, frozen=True, kw_only=True):
+    """Have a session's model in the memory of every idle worker. Answered when that begins; `Residents` tells the rest."""
+
+    session: Name
+
+
+class UnloadModel(Command, frozen=True, kw_only=True):
+    """Have every idle worker give its memory back."""
+
+
+class ReadComparison(Command, frozen=True, kw_only=True):
+    """A finished comparison; its blocks from `after_block` on, as many as fit into one answer and at most `limit`."""
+
+    session: Name
+    name: Name
+    after_block: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
 
 
 class Drain(Command, frozen=True, kw_only=True):
@@ -126,6 +254,9 @@ class GetBlob(Command, frozen=True, kw_only=True):
     offset: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     length: Annotated[int, Meta(ge=1, le=262_144)] = 262_144
 
+
+NOT_REPEATED = (CreateSession, WriteSession, DuplicateSession, DeleteSession)
+"""Commands that are not sent again silently: done a second time they would fail, or undo what came between. `Submit` has its key."""
 
 AnyCommand = (
     Hello
@@ -143,110 +274,17 @@ AnyCommand = (
     | ListSessions
     | CreateSession
     | ReadSession
+    | ChangeSession
+    | WriteSession
+    | DuplicateSession
+    | DeleteSession
+    | ListImages
+    | MarkImages
+    | RestoreMarks
+    | PlanSynthesis
+    | LoadModel
+    | UnloadModel
+    | ReadComparison
     | Drain
     | GetBlob
 )
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type"):
-    """Base of all answers."""
-
-
-class Failed(Result, frozen=True, kw_only=True):
-    error: ErrorDetail
-
-
-class Welcome(Result, frozen=True, kw_only=True):
-    """`boot_id` is new at every start of the daemon, `store_id` at every new database."""
-
-    protocol: int
-    version: str
-    store_id: str
-    boot_id: str
-    head_seq: int
-    min_seq: int
-    sessions_path: str
-    pid: int
-    limits: dict[str, int] = {}
-
-
-class Attached(Result, frozen=True, kw_only=True):
-    """`snapshot` is None where the events after `since_seq` follow; otherwise the state as of `seq`."""
-
-    seq: int
-    snapshot: Snapshot | None = None
-
-
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    jobs: tuple[JobRow, ...] = ()
-    sessions: tuple[SessionRow, ...] = ()
-    workers: dict[str, str] = {}
-
-
-class Pong(Result, frozen=True, kw_only=True):
-    boot_id: str
-    head_seq: int
-    loop_lag_seconds: float = 0.0
-    workers: dict[str, str] = {}
-    attached: bool = False
-    """Whether events flow to the one who asked; false after the daemon forgot a peer that was silent for long."""
-
-
-class Submitted(Result, frozen=True, kw_only=True):
-    job: JobRow
-    replayed: bool = False
-
-
-class JobAnswer(Result, frozen=True, kw_only=True):
-    job: JobRow
-
-
-class Jobs(Result, frozen=True, kw_only=True):
-    jobs: tuple[JobRow, ...]
-
-
-class StoredEvents(Result, frozen=True, kw_only=True):
-    """`events` are encoded `DurableEvent`s with their `seqs` and Unix times."""
-
-    seqs: tuple[int, ...]
-    times: tuple[float, ...]
-    events: tuple[bytes, ...]
-    head_seq: int
-
-
-class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A session folder at a glance."""
-
-    name: str
-    description: str = ""
-    num_images: int = 0
-    adapters: tuple[str, ...] = ()
-    comparisons: tuple[str, ...] = ()
-    error: str = ""
-    """What is wrong with its `session.toml`, in words; empty: nothing."""
-
-
-class Sessions(Result, frozen=True, kw_only=True):
-    sessions: tuple[SessionRow, ...]
-
-
-class SessionAnswer(Result, frozen=True, kw_only=True):
-    name: str
-    path: str
-    spec: SessionSpec
-    warnings: tuple[str, ...] = ()
-
-
-class Draining(Result, frozen=True, kw_only=True):
-    pass
-
-
-class Blob(Result, frozen=True, kw_only=True):
-    """The bytes ride as the message's attachment. `sha256` is of the whole file."""
-
-    sha256: str
-    size: int
-    offset: int
-
-
-AnyResult = Failed | Welcome | Attached | Pong | Submitted | JobAnswer | Jobs | StoredEvents | Sessions | SessionAnswer | Draining | Blob

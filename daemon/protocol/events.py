@@ -11,8 +11,10 @@ from typing import Literal
 import msgspec
 
 from daemon.protocol.errors import ErrorDetail
-from daemon.protocol.specs import ImageRecord, JobSpec
+from daemon.protocol.specs import ImageRecord, JobSpec, Status
 
+ImagesFolder = Literal["dataset", "class_images"]
+"""Where a session's pictures lie that people decide on."""
 State = Literal["queued", "running", "pausing", "paused", "blocked", "done", "failed", "cancelled"]
 
 
@@ -185,6 +187,22 @@ class SessionChanged(Event, frozen=True, kw_only=True):
     message: str = ""
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person decided on one picture, whole."""
+
+    id: str
+    status: Status = "undecided"
+    tags: tuple[str, ...] = ()
+
+
+class ImagesMarked(Event, frozen=True, kw_only=True):
+    """Pictures were marked; they are as `marks` says, whatever they were."""
+
+    session: str
+    folder: ImagesFolder
+    marks: tuple[Mark, ...]
+
+
 class WorkerChanged(Event, frozen=True, kw_only=True):
     worker: str
     state: Literal["starting", "ready", "busy", "lost", "sick", "stopped"]
@@ -207,6 +225,7 @@ DurableEvent = (
     | AdapterSaved
     | ComparisonSaved
     | SessionChanged
+    | ImagesMarked
     | WorkerChanged
     | Logged
 )
@@ -254,5 +273,33 @@ class Gauges(Event, frozen=True, kw_only=True):
     power_watts: float | None = None
 
 
-EphemeralEvent = StepProgress | Preview | Gauges
+class ResidentPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that lies in a worker's memory."""
+
+    name: str
+    """`unet`, `vae`, `text_encoder`, `text_encoder_2`, ...; an adapter's or embedding's own name."""
+    kind: Literal["base", "refiner", "shared", "adapter", "embedding"]
+    """Whose it is; `shared`: of base and refiner alike."""
+    num_bytes: int
+    device: str
+    """Where it lies now: `cuda`, `cpu`."""
+    dtype: str = ""
+
+
+class Residents(Event, frozen=True, kw_only=True):
+    """What lies in a worker's memory, whole; told when it changes, and to everybody who attaches."""
+
+    worker: str
+    parts: tuple[ResidentPart, ...] = ()
+    doing: str = ""
+    """`loading wrong`, `unloading`, or nothing."""
+    error: str = ""
+    """Why the last `LoadModel` or `UnloadModel` failed, in words."""
+    allocated_bytes: int | None = None
+    """What the process's tensors take on its GPU, the above and all else; None without a GPU."""
+    reserved_bytes: int | None = None
+    """What torch holds there, unused room included."""
+
+
+EphemeralEvent = StepProgress | Preview | Gauges | Residents
 AnyEvent = DurableEvent | EphemeralEvent

@@ -23,6 +23,10 @@ PlaceholderToken = Annotated[
 ]
 """A token that no tokenizer knows, as `<wrong>`: what textual inversion learns the embedding of."""
 
+Tag = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}\Z", description="a-z 0-9 . _ - , at most 32 characters")]
+"""A word that a person put on a picture."""
+MAX_TAGS = 32
+
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every declared setting: immutable, and an unknown field is an error rather than a silent nothing."""

@@ -7,9 +7,9 @@ from typing import Literal, cast
 import msgspec
 
 from daemon.protocol.errors import ErrorDetail, NegError
-from daemon.protocol.events import AnyEvent
+from daemon.protocol.events import AnyEvent, Residents
 from daemon.protocol.orders import Order
-from daemon.protocol.specs import JobSpec
+from daemon.protocol.specs import JobSpec, ModelSpec
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
@@ -45,11 +45,22 @@ class WatchPreviews(LinkMessage, frozen=True, kw_only=True):
     wanted: bool
 
 
+class HoldModel(LinkMessage, frozen=True, kw_only=True):
+    """Between units: have a model in memory. `label` is what people call it."""
+
+    model: ModelSpec
+    label: str
+
+
+class DropModels(LinkMessage, frozen=True, kw_only=True):
+    """Between units: give all memory back."""
+
+
 class StopWorker(LinkMessage, frozen=True, kw_only=True):
     pass
 
 
-ToWorker = RunUnit | InterruptUnit | OrderUnit | WatchPreviews | StopWorker
+ToWorker = RunUnit | InterruptUnit | OrderUnit | WatchPreviews | HoldModel | DropModels | StopWorker
 
 
 class WorkerReady(LinkMessage, frozen=True, kw_only=True):
@@ -61,6 +72,12 @@ class Alive(LinkMessage, frozen=True, kw_only=True):
 
     num_steps: int
     phase: str = ""
+
+
+class WorkerTold(LinkMessage, frozen=True, kw_only=True):
+    """What concerns no unit. The worker does not know its own name."""
+
+    event: Residents
 
 
 class UnitTold(LinkMessage, frozen=True, kw_only=True):
@@ -79,7 +96,7 @@ class UnitEnded(LinkMessage, frozen=True, kw_only=True):
     timings: dict[str, float] = {}
 
 
-FromWorker = WorkerReady | Alive | UnitTold | UnitEnded
+FromWorker = WorkerReady | Alive | WorkerTold | UnitTold | UnitEnded
 
 PREFIX_BYTES = 4
 _encoder = msgspec.msgpack.Encoder()

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from daemon.protocol.fields import Fraction, GuidanceScale, Name, Path_, Pixels, PlaceholderToken, Prompt, Seed, Spec, Steps
+from daemon.protocol.fields import MAX_TAGS, Fraction, GuidanceScale, Name, Path_, Pixels, PlaceholderToken, Prompt, Seed, Spec, Steps, Tag
 from daemon.protocol.training_spec import TrainingSpec
 
 
@@ -190,8 +190,11 @@ class ImageRequest(Spec, frozen=True, kw_only=True):
     denoising_split: Fraction | None = None
 
 
-class ImageRecord(Spec, frozen=True, kw_only=True):
-    """A finished picture: a line of `manifest.jsonl`. Paths are relative to the session folder."""
+Status = Literal["undecided", "keep", "reject"]
+
+
+class ImageRecord(Spec, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
+    """A finished picture: a line of `manifest.jsonl`. Paths are relative to the session folder. `status` and `tags` are a person's."""
 
     id: str
     path: str
@@ -200,4 +203,6 @@ class ImageRecord(Spec, frozen=True, kw_only=True):
     keyword: str | None = None
     weight: str | float | None = None
     arm: str | None = None
-    status: Literal["undecided", "keep", "reject"] = "undecided"
+    status: Status = "undecided"
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
+    """Sorted, each once."""

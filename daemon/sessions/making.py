@@ -42,7 +42,7 @@ def create(sessions_path: Path, name: str, template: str, changes: dict[str, str
         with disk_full_in_words(folder):
             draft.mkdir()
             (draft / SESSION_FILE).write_text(text, encoding="utf-8")
-            _copy_prompts(origin, draft, spec)
+            copy_prompts(origin, draft, spec)
             found = () if skip_checks else tuple(warnings(spec, draft))
             commit_directory(draft, folder)
     finally:
@@ -112,7 +112,7 @@ def _template_folder(sessions_path: Path, template: str) -> Path:
     raise NegError("not_found", f"There is no template or session {template!r}: {did_you_mean(template, known)}")
 
 
-def _copy_prompts(origin: Path, draft: Path, spec: SessionSpec) -> None:
+def copy_prompts(origin: Path, draft: Path, spec: SessionSpec) -> None:
     """The prompts file goes along with a template that has one."""
     prompts_file = spec.comparison.prompts_file if spec.comparison else None
     if prompts_file and "/" not in prompts_file and (origin / prompts_file).is_file():

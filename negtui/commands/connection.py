@@ -7,7 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from pathlib import Path
 from typing import cast
 
@@ -56,15 +56,7 @@ class ConnectedDaemon:
         self._reason = ""
 
     async def open(self, settings: Settings, start: bool) -> None:
-        if settings.connect:
-            endpoint = _endpoint(settings.connect)
-            outbox_path = platformdirs.user_state_path("negtui") / "outbox" / hashlib.sha256(settings.connect.encode()).hexdigest()[:12]
-            client = Client.connect(endpoint, outbox_path=outbox_path, on_contact=self._on_contact)
-        else:
-            found = places(settings.workspace)
-            if not start and not is_listening(found.ctl_endpoint):
-                raise Unreachable(f"No daemon runs for {found.workspace}.", "negtui daemon start starts one.")
-            client = Client.connect(workspace=settings.workspace, start=start, on_contact=self._on_contact)
+        client = client_of(settings, start, self._on_contact)
         self._client = await self._stack.enter_async_context(client)
 
     @property
@@ -122,6 +114,17 @@ class ConnectedDaemon:
             raise Unreachable(
                 f"The daemon is gone: {self._reason}", "Jobs go on where they were when it is started again: negtui daemon start."
             )
+
+
+def client_of(settings: Settings, start: bool, on_contact: Callable[[bool, str], None]) -> AbstractAsyncContextManager[Client]:
+    """A client of the daemon that `settings` name, for the length of a block. Raises `NegError`; `Unreachable`: none may be started."""
+    if settings.connect:
+        outbox_path = platformdirs.user_state_path("negtui") / "outbox" / hashlib.sha256(settings.connect.encode()).hexdigest()[:12]
+        return Client.connect(_endpoint(settings.connect), outbox_path=outbox_path, on_contact=on_contact)
+    found = places(settings.workspace)
+    if not start and not is_listening(found.ctl_endpoint):
+        raise Unreachable(f"No daemon runs for {found.workspace}.", "negtui daemon start starts one.")
+    return Client.connect(workspace=settings.workspace, start=start, on_contact=on_contact)
 
 
 def _endpoint(connect: str) -> str | Endpoints:

@@ -1,13 +1,25 @@
-"""`new`, `sessions`, `check`."""
+"""`new`, `sessions`, `check`, `set`, `duplicate`, `delete`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
-from daemon.protocol.commands import CreateSession, ListSessions, ReadSession, SessionAnswer, Sessions
+from daemon.protocol.commands import (
+    ChangeSession,
+    CreateSession,
+    DeleteSession,
+    DuplicateSession,
+    ListSessions,
+    ReadSession,
+    SessionAnswer,
+    SessionDeleted,
+    Sessions,
+)
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import SessionSpec
 from negtui.commands.exits import OK
@@ -56,6 +68,54 @@ async def check(arguments: argparse.Namespace, invocation: Invocation) -> int:
     return OK
 
 
+async def change(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui set NAME SECTION.FIELD=VALUE...`"""
+    command = ChangeSession(
+        name=session_name(arguments.name), changes=settings_changes(arguments.changes), skip_checks=arguments.skip_checks
+    )
+    async with invocation.daemon() as daemon:
+        answer = await ask(daemon, command, SessionAnswer)
+    _print_answer(answer, invocation.output)
+    invocation.output.line(f"{answer.path} is changed: {'; '.join(_acts(answer.spec))}.")
+    return OK
+
+
+async def duplicate(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui duplicate NAME NEW-NAME`"""
+    name, new_name = session_name(arguments.name), session_name(arguments.new_name)
+    async with invocation.daemon() as daemon:
+        answer = await ask(daemon, DuplicateSession(name=name, new_name=new_name, settings_only=arguments.settings_only), SessionAnswer)
+    _print_answer(answer, invocation.output)
+    invocation.output.line(f"Made {answer.path}.")
+    return OK
+
+
+async def delete(arguments: argparse.Namespace, invocation: Invocation) -> int:
+    """`negtui delete NAME`: its name must be typed, on the terminal or behind --typed."""
+    name, typed = session_name(arguments.name), arguments.typed
+    if typed is None:
+        if not sys.stdin.isatty():
+            raise NegError("invalid", f"This would delete {name!r} for good.", f"To mean it: negtui delete {name} --typed {name}")
+        invocation.output.note(f"This deletes {name!r} with its pictures, adapters and results, for good. Type its name to go on:")
+        typed = sys.stdin.readline().strip()
+    async with invocation.daemon() as daemon:
+        answer = await ask(daemon, DeleteSession(name=name, typed=typed[:64]), SessionDeleted)
+    invocation.output.object({"deleted": answer})
+    invocation.output.line(f"Deleted {answer.name}: {answer.num_bytes / 2**20:.1f} MiB are free again.")
+    return OK
+
+
+def settings_changes(settings: Sequence[str] | None) -> dict[str, str]:
+    """`section.field=value` texts as changes for the daemon. Raises `NegError` `invalid`."""
+    changes = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            raise NegError("invalid", f"{setting!r} is not section.field=value.", "For example: training.rank=8")
+        changes[name.strip()] = toml_value(value)
+    return changes
+
+
 def toml_value(text: str) -> str:
     """What was written behind `=` as a TOML value: as it is if it is one, else as a text."""
     if text.strip() == "none":
@@ -80,12 +140,7 @@ def _changes(arguments: argparse.Namespace, is_remote: bool) -> dict[str, str]:
             changes[f"model.{field}"] = "none" if value == "none" else toml_text(_reference(value, is_remote))
     if arguments.allow_download:
         changes["model.allow_download"] = "true"
-    for setting in arguments.set or ():
-        name, equals, value = setting.partition("=")
-        if not equals or not name.strip():
-            raise NegError("invalid", f"--set {setting!r} is not section.field=value.", "For example: --set training.rank=8")
-        changes[name.strip()] = toml_value(value)
-    return changes
+    return changes | settings_changes(arguments.set)
 
 
 def _reference(value: str, is_remote: bool) -> str:

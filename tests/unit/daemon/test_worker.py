@@ -12,9 +12,10 @@ from daemon import worker
 from daemon.engine.base import Engine
 from daemon.protocol import link
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import AnyEvent, ImageSaved, StepProgress
+from daemon.protocol.events import AnyEvent, ImageSaved, ResidentPart, StepProgress
 from daemon.protocol.link import Alive, FromWorker, InterruptUnit, OrderUnit, RunUnit, StopWorker, UnitEnded, UnitTold, WatchPreviews
 from daemon.protocol.orders import Checkpoint, LearningRate, Sample
+from daemon.protocol.specs import ModelSpec
 from tests import fake_recipes
 from tests.fake_recipes import OutOfMemoryError
 
@@ -323,3 +324,53 @@ def test_a_line_without_a_front_ends_the_process(front: Front) -> None:
     pulse.join(10)
     assert not pulse.is_alive()
     assert front.exits == [0]
+
+
+class HoldingEngine:
+    """An engine that holds what it is told to, and fails for one base."""
+
+    def __init__(self, cache_path: Path) -> None:
+        self.parts: tuple[ResidentPart, ...] = ()
+
+    def residents(self) -> tuple[ResidentPart, ...]:
+        return self.parts
+
+    def gpu_bytes(self) -> None:
+        return None
+
+    def hold(self, model: ModelSpec) -> None:
+        self.parts = (ResidentPart(name=model.base, kind="base", num_bytes=5, device="cpu"),)
+        if model.base == "bad":
+            raise NegError("not_found", "There is no bad.", "Take another.")
+
+    def close(self) -> None:
+        self.parts = ()
+
+
+def test_models_are_held_and_dropped_between_units(
+    front: Front, session_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEGTUI_ENGINE", "json:loads")
+    made = worker.Worker(front.line, tmp_path / "cache")
+    monkeypatch.setattr(worker, "load", lambda reference: HoldingEngine if reference == "json:loads" else fake_recipes.RECIPES)
+    for order in (
+        link.HoldModel(model=ModelSpec(base="toy"), label="toy"),
+        link.HoldModel(model=ModelSpec(base="bad"), label="bad"),
+        link.DropModels(),
+        unit(session_path),
+        StopWorker(),
+    ):
+        made._obey(order)
+    made._leaving = False
+    assert made.run() == 0
+    heard = front.heard()
+    told = [message.event for message in heard if isinstance(message, link.WorkerTold)]
+    assert [(one.doing, one.error, [part.name for part in one.parts]) for one in told] == [
+        ("loading toy", "", []),
+        ("", "", ["toy"]),
+        ("loading bad", "", ["toy"]),
+        ("", "There is no bad. Take another.", []),
+        ("unloading", "", []),
+        ("", "", []),
+    ]
+    assert [message.outcome for message in heard if isinstance(message, UnitEnded)] == ["done"]

@@ -192,3 +192,21 @@ def test_listening_is_told_from_a_stale_file(endpoint: str, tmp_path: Path) -> N
     assert not is_listening(f"ipc://{tmp_path / 'nothing'}")
     (tmp_path / "file").touch()
     assert not is_listening(f"ipc://{tmp_path / 'file'}")
+
+
+def test_in_a_hurry_it_does_not_wait_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("negtui.line.FIRST_BACKOFF_SECONDS", 3600.0)
+    monkeypatch.setattr("negtui.line.MAX_BACKOFF_SECONDS", 3600.0)
+    lost = asyncio.Event()
+
+    async def scene(service: FakeService, line: Line) -> None:
+        await lost.wait()
+        await asyncio.sleep(0.05)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(tmp_path / "late"))
+            server.listen(100)
+            line.hurry()
+            assert isinstance((await line.ask(ListJobs(), 10))[0], Pong)
+        assert line.silent_seconds < 10
+
+    play(f"ipc://{tmp_path / 'late'}", scene, on_contact=lambda up, _: None if up else lost.set())

@@ -55,3 +55,27 @@ def test_a_part_given_back_in_another_precision_is_loaded_anew(engine: LocalEngi
     with engine.borrow_training_parts(model) as parts:
         parts.unet.to(torch.bfloat16)
     assert engine.paint(model, make_request()).tobytes() == before.tobytes()
+
+
+def test_what_lies_in_memory_is_told_with_its_bytes_and_given_back(
+    tmp_path: Path, model: ModelSpec, make_request: MakeRequest, adapter_path: Path
+) -> None:
+    engine = LocalEngine(tmp_path)
+    assert engine.residents() == ()
+    engine.hold(model)
+    parts = {(part.name, part.kind): part for part in engine.residents()}
+    assert {("unet", "base"), ("unet", "refiner"), ("vae", "shared"), ("text_encoder", "shared")} <= set(parts)
+    unet = engine._loaded().parts(engine._sources(model), "base")["unet"]
+    assert parts["unet", "base"].num_bytes == sum(weight.nbytes for weight in unet.parameters())
+    assert {(part.device, part.dtype) for part in parts.values()} == {("cpu", "float32")}
+    sizes = [part.num_bytes for part in engine.residents()]
+    assert sizes == sorted(sizes, reverse=True)
+
+    engine.paint(model, make_request(adapters=(AdapterRequest(sha256=engine.offer_adapter(adapter_path), weight=1.0),)))
+    told = [part for part in engine.residents() if part.kind == "adapter"]
+    assert [part.name for part in told] == [adapter_path.parent.name]
+    carried = sum(weight.nbytes for name, weight in unet.named_parameters() if "lora" in name)
+    assert told[0].num_bytes >= carried > 0
+    assert engine.gpu_bytes() is None
+    engine.close()
+    assert engine.residents() == ()

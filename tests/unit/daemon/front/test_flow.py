@@ -5,7 +5,7 @@ from daemon.front.flow import Flow, conflation_key
 from daemon.front.peers import Frames, Peer
 from daemon.front.sockets import Sent
 from daemon.protocol import codec
-from daemon.protocol.events import Gauges, Logged, Preview, StepProgress
+from daemon.protocol.events import Gauges, Logged, Preview, Residents, StepProgress
 from daemon.store.events import StoredEvent
 
 
@@ -170,3 +170,8 @@ def test_ephemeral_events_of_different_jobs_and_kinds_are_kept_apart() -> None:
         conflation_key(Gauges(device="a")),
     }
     assert len(keys) == 4
+
+
+def test_each_worker_s_newest_residents_wait_for_a_full_peer() -> None:
+    keys = [conflation_key(Residents(worker=name, doing=doing)) for name, doing in (("a", ""), ("a", "unloading"), ("b", ""))]
+    assert keys == ["residents:a", "residents:a", "residents:b"]

@@ -22,6 +22,7 @@ from daemon.protocol.commands import (
     Hello,
     ListJobs,
     ListSessions,
+    LoadModel,
     Ping,
     ReadEvents,
     ReadSession,
@@ -29,9 +30,11 @@ from daemon.protocol.commands import (
     StoredEvents,
     Submit,
     Submitted,
+    UnloadModel,
 )
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import JobRow, Logged
+from daemon.protocol.events import JobRow, Logged, ResidentPart, Residents
+from daemon.protocol.link import DropModels, HoldModel
 from daemon.protocol.orders import LearningRate, Order
 from daemon.store.db import Store
 from daemon.store.events import EventLog
@@ -48,6 +51,9 @@ class Bench:
         self.drained: list[bool] = []
         self.previews: list[bool] = []
         self.orders: list[tuple[str, Order]] = []
+        self.held: list[Residents] = []
+        self.to_hold: list[HoldModel | DropModels] = []
+        self.idle: tuple[str, ...] = ("worker",)
         self.front = Front(
             boot_id="boot",
             store_id=store.store_id,
@@ -59,10 +65,16 @@ class Bench:
             flow=self.flow,
             workers=lambda: {"worker": "ready"},
             order=self.order,
+            residents=lambda: self.held,
+            hold=self.hold,
             watch_previews=self.previews.append,
             drain=lambda: self.drained.append(True),
             lag=lambda: 0.5,
         )
+
+    def hold(self, message: HoldModel | DropModels) -> tuple[str, ...]:
+        self.to_hold.append(message)
+        return self.idle
 
     async def order(self, job_id: str, order: Order) -> JobRow:
         self.orders.append((job_id, order))
@@ -195,6 +207,32 @@ def test_sessions_are_listed_and_read(play: Play) -> None:
         with pytest.raises(NegError) as refused:
             await bench.do(ReadSession(name="nowhere"))
         assert refused.value.detail.code == "not_found"
+
+    play(scene)
+
+
+def test_models_are_loaded_by_idle_workers_only(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        assert (await bench.do(LoadModel(session="fake"))).workers == ("worker",)
+        assert (await bench.do(UnloadModel())).workers == ("worker",)
+        loaded, dropped = bench.to_hold
+        assert isinstance(loaded, HoldModel)
+        assert (loaded.model.base, dropped) == ("toy", DropModels())
+        bench.idle = ()
+        for command, code in ((UnloadModel(), "conflict"), (LoadModel(session="fake"), "conflict"), (LoadModel(session="x"), "not_found")):
+            with pytest.raises(NegError) as refused:
+                await bench.do(command)
+            assert refused.value.detail.code == code
+
+    play(scene)
+
+
+def test_who_attaches_hears_what_is_held(play: Play) -> None:
+    async def scene(bench: Bench) -> None:
+        PEER.ephemeral.clear()
+        bench.held = [Residents(worker="worker", parts=(ResidentPart(name="unet", kind="base", num_bytes=5, device="cuda"),))]
+        (await bench.do(Attach())).then()
+        assert [codec.decode_event(frames[1]) for frames in PEER.ephemeral.values()] == bench.held
 
     play(scene)
 

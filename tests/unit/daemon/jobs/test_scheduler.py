@@ -11,7 +11,7 @@ from daemon.jobs.scheduler import Scheduler, log_failure
 from daemon.jobs.slot import Policy
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import EphemeralEvent, StepProgress
-from daemon.protocol.link import OrderUnit, WatchPreviews
+from daemon.protocol.link import DropModels, OrderUnit, WatchPreviews
 from daemon.protocol.orders import LearningRate, Sample
 from tests.fake_executor import FakeExecutor
 from tests.job_specs import NO_LIMITS, TRAINING, open_queue, submission, until, until_state
@@ -261,4 +261,22 @@ def test_its_own_failure_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 async def _true(value: bool) -> bool:
+    return value
+
+
+def test_only_idle_workers_give_their_memory_back(tmp_path: Path) -> None:
+    async def trip(queue: JobQueue, scheduler: Scheduler, executor: FakeExecutor) -> None:
+        await until(lambda: _is(set(scheduler.workers().values()) == {"ready"}))
+        assert scheduler.hold(DropModels()) == ("a", "b")
+        assert [told.doing for told in scheduler.residents()] == ["unloading", "unloading"]
+        await queue.submit(submission())
+        await given(executor, 1)
+        await until(lambda: _is("busy" in scheduler.workers().values()))
+        (idle,) = scheduler.hold(DropModels())
+        assert scheduler.workers()[idle] == "ready"
+
+    trip_with(tmp_path, trip, "a", "b")
+
+
+async def _is(value: bool) -> bool:
     return value

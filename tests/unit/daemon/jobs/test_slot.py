@@ -11,9 +11,19 @@ from daemon.jobs.queue import JobQueue
 from daemon.jobs.slot import Hooks, Policy, Slot
 from daemon.protocol.codec import decode_event
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import CheckpointSaved, EphemeralEvent, JobRow, JobStateChanged, StepProgress, WorkerChanged
-from daemon.protocol.link import OrderUnit
+from daemon.protocol.events import (
+    CheckpointSaved,
+    EphemeralEvent,
+    JobRow,
+    JobStateChanged,
+    ResidentPart,
+    Residents,
+    StepProgress,
+    WorkerChanged,
+)
+from daemon.protocol.link import DropModels, HoldModel, OrderUnit, WorkerTold
 from daemon.protocol.orders import Checkpoint
+from daemon.protocol.specs import ModelSpec
 from daemon.store import db
 from tests.fake_executor import FakeExecutor
 from tests.job_specs import open_queue, submission, until
@@ -242,3 +252,22 @@ def test_an_order_goes_to_the_unit_it_names_until_that_was_asked_to_stop(tmp_pat
         assert not bench.slot.order(row.id, Checkpoint())
 
     on_bench(tmp_path, trip)
+
+
+def test_an_idle_worker_holds_a_model_and_what_it_tells_is_passed_on_under_its_name(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with bench(tmp_path) as made:
+            order = HoldModel(model=ModelSpec(base="toy"), label="the model of fake")
+            assert made.slot.hold(order)
+            assert made.executor.worker.sent[-1] == order
+            assert made.passed_on == [Residents(worker="gpu", doing="loading the model of fake")]
+            part = ResidentPart(name="unet", kind="base", num_bytes=7, device="cpu")
+            made.executor.worker.say(WorkerTold(event=Residents(worker="", parts=(part,))))
+            await until(lambda: _done(made.slot.residents == Residents(worker="gpu", parts=(part,))))
+            await made.start_job()
+            assert not made.slot.hold(DropModels())
+            made.executor.worker.die()
+            await until(lambda: _done(made.slot.residents == Residents(worker="gpu")))
+            assert made.passed_on[-1] == Residents(worker="gpu")
+
+    asyncio.run(scene())

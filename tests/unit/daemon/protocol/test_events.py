@@ -1,6 +1,17 @@
 import msgspec
 
-from daemon.protocol.events import AnyEvent, CheckpointSaved, ImageSaved, Logged, MetricsRecorded, SamplesSaved
+from daemon.protocol.events import (
+    AnyEvent,
+    CheckpointSaved,
+    ImageSaved,
+    ImagesMarked,
+    Logged,
+    Mark,
+    MetricsRecorded,
+    ResidentPart,
+    Residents,
+    SamplesSaved,
+)
 from daemon.protocol.specs import ImageRecord, ImageRequest
 
 REQUEST = ImageRequest(
@@ -44,3 +55,13 @@ def test_log_lines_all_count() -> None:
 def test_events_are_told_apart_by_their_tag() -> None:
     event = image("a", 1)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(event), type=AnyEvent) == event
+
+
+def test_marks_and_residents_come_through_as_they_were() -> None:
+    part = ResidentPart(name="unet", kind="base", num_bytes=5, device="cuda", dtype="float16")
+    for event in (
+        ImagesMarked(session="s", folder="dataset", marks=(Mark(id="i", status="keep", tags=("a",)), Mark(id="j"))),
+        Residents(worker="w", parts=(part,), doing="loading", allocated_bytes=7),
+    ):
+        assert event.key is None
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(event), type=AnyEvent) == event

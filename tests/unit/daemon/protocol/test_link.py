@@ -4,21 +4,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import Logged, Preview
+from daemon.protocol.events import Logged, Preview, Residents
 from daemon.protocol.link import (
     MAX_MESSAGE_BYTES,
     PREFIX_BYTES,
+    DropModels,
     FromWorker,
+    HoldModel,
     InterruptUnit,
     OrderUnit,
     ToWorker,
     UnitTold,
+    WorkerTold,
     pack,
     unpack_from_worker,
     unpack_length,
     unpack_to_worker,
 )
 from daemon.protocol.orders import LearningRate
+from daemon.protocol.specs import ModelSpec
 
 
 def test_both_directions_travel() -> None:
@@ -28,6 +32,13 @@ def test_both_directions_travel() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(interrupt), type=ToWorker) == interrupt
     order = OrderUnit(job_id="j", order=LearningRate(value=1e-5))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=ToWorker) == order
+
+
+def test_what_concerns_no_unit_travels() -> None:
+    for order in (HoldModel(model=ModelSpec(base="toy"), label="x"), DropModels()):
+        assert unpack_to_worker(pack(order)[PREFIX_BYTES:]) == order
+    told = WorkerTold(event=Residents(worker=""))
+    assert unpack_from_worker(pack(told)[PREFIX_BYTES:]) == told
 
 
 def test_a_packed_message_is_its_length_and_itself() -> None:

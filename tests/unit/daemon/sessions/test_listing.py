@@ -26,4 +26,10 @@ def test_rows_count_what_is_there_and_carry_errors(sessions_path: Path) -> None:
     bad, good = sessions.rows(sessions_path)
     assert (bad.name, good.name) == ("bad", "good")
     assert "line 3: model.rank is not a setting" in bad.error
-    assert (good.description, good.num_images, good.adapters, good.comparisons, good.error) == ("d", 1, ("bad-word", "wrong"), ("default",), "")
+    assert (good.description, good.num_images, good.adapters, good.comparisons, good.error) == (
+        "d",
+        1,
+        ("bad-word", "wrong"),
+        ("default",),
+        "",
+    )

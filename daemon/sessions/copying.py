@@ -1,0 +1,92 @@
+"""A session under a second name: all that belongs to the experiment, without what can be computed again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, require_space
+from daemon.protocol.commands import SessionAnswer
+from daemon.protocol.errors import NegError
+from daemon.sessions.changing import label
+from daemon.sessions.making import copy_prompts
+from daemon.sessions.reading import SESSION_FILE, parse, read_text, require_name
+
+LEFT_OUT = frozenset({"cache", "checkpoints"})
+PIECE_BYTES = 2**24
+
+
+def duplicate(sessions_path: Path, name: str, new_name: str, settings_only: bool = False) -> SessionAnswer:
+    """Copy `name` to `new_name`: pictures, adapters, comparisons and all; `settings_only`: its settings and prompts. Whole, or not at all.
+
+    Links are copied as links. A session whose file is wrong is not copied. Raises `NegError` `not_found`, `invalid`, `conflict` (the
+    name is taken), `disk_full`.
+    """
+    text = read_text(sessions_path, name)
+    spec = parse(text, label(sessions_path, name))
+    require_name(new_name)
+    origin, folder = sessions_path / name, sessions_path / new_name
+    if folder.exists() or folder.is_symlink():
+        raise NegError("conflict", f"{folder} exists already.", "Choose another name, or delete that session.")
+    draft = sessions_path / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    try:
+        with disk_full_in_words(folder):
+            draft.mkdir()
+            if settings_only:
+                copy_prompts(origin, draft, spec)
+            else:
+                require_space(sessions_path, sum(path.lstat().st_size for path in _files(origin)))
+                _copy(origin, draft)
+            (draft / SESSION_FILE).write_text(text, encoding="utf-8", newline="")
+            commit_directory(draft, folder)
+    except FileExistsError:
+        raise NegError("conflict", f"{folder} exists already.", "Choose another name.") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return SessionAnswer(name=new_name, path=str(folder), spec=spec)
+
+
+def _files(origin: Path) -> Iterator[Path]:
+    """What is copied: regular files and links, not what a job is just writing."""
+    for folder, folders, names in os.walk(origin):
+        top = Path(folder)
+        folders[:] = [name for name in folders if _wanted(top, name, origin) and not (top / name).is_symlink()]
+        for name in names:
+            path = top / name
+            if _wanted(top, name, origin) and stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFREG, stat.S_IFLNK):
+                yield path
+
+
+def _wanted(folder: Path, name: str, origin: Path) -> bool:
+    return not name.startswith(TEMPORARY_PREFIX) and not (folder == origin and name in (*LEFT_OUT, SESSION_FILE))
+
+
+def _copy(origin: Path, draft: Path) -> None:
+    for path in _files(origin):
+        copy = draft / path.relative_to(origin)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _copy_one(path, copy)
+        except FileNotFoundError:
+            continue  # a job took it away meanwhile
+
+
+def _copy_one(path: Path, copy: Path) -> None:
+    """A file's bytes and times; disks that can share blocks share them."""
+    if path.is_symlink():
+        copy.symlink_to(path.readlink())
+        return
+    with path.open("rb") as source, copy.open("xb") as target:
+        size = os.fstat(source.fileno()).st_size
+        try:
+            while size > 0 and (count := os.copy_file_range(source.fileno(), target.fileno(), min(size, PIECE_BYTES))):
+                size -= count
+        except OSError:
+            source.seek(0)
+            target.seek(0)
+            shutil.copyfileobj(source, target)
+    shutil.copystat(path, copy)

@@ -1,0 +1,90 @@
+"""What every screen is: the line of screens, a body, a question when there is one, the status line and the keys.
+
+Subclasses implement `compose_body` and `show`. Knows no particular screen.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Static
+
+from negtui.keys import SCREENS
+from negtui.view import ALL, View
+from negtui.widgets.confirm import Confirm
+from negtui.widgets.key_line import KeyLine
+from negtui.widgets.screen_line import ScreenLine
+from negtui.widgets.status_bar import StatusBar
+
+if TYPE_CHECKING:
+    from negtui.app import NegtuiApp
+
+MIN_WIDTH = 60
+MIN_HEIGHT = 20
+
+
+class NegtuiScreen(Screen[None], inherit_bindings=False):
+    """A screen of the dashboard. `SCOPE` names its keys in `negtui.keys`."""
+
+    SCOPE: ClassVar[str] = ""
+    TITLE: ClassVar[str | None] = ""
+
+    @property
+    def number(self) -> int:
+        """Its number key."""
+        return SCREENS.index(self.SCOPE) + 1
+
+    @property
+    def negtui(self) -> NegtuiApp:
+        """The app, by its type."""
+        return cast("NegtuiApp", self.app)
+
+    @property
+    def view(self) -> View:
+        return self.negtui.view
+
+    def compose(self) -> ComposeResult:
+        yield ScreenLine(self.SCOPE)
+        with Container(id="body"):
+            yield from self.compose_body()
+        yield Static(id="too-small", markup=False)
+        yield Confirm()
+        yield StatusBar()
+        yield KeyLine()
+
+    def compose_body(self) -> ComposeResult:
+        """The widgets of this screen."""
+        yield from ()
+
+    def show(self, view: View, changed: frozenset[str]) -> None:
+        """Bring the screen up to date: called when it is shown first or again (everything changed), and for every change meanwhile."""
+
+    def go_back(self) -> bool:
+        """One level back: close, clear a filter; False where there is nothing to leave."""
+        return False
+
+    def refresh_view(self, changed: frozenset[str] = ALL) -> None:
+        """Show what changed, here and in the status line."""
+        self.set_class(self.view.connection.state == "lost", "-stale")
+        self.query_one(StatusBar).show(self.view)
+        self.show(self.view, changed)
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.refresh_view)
+
+    def on_screen_resume(self) -> None:
+        if self.is_mounted:
+            self.refresh_view()
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = event.size
+        too_small = width < MIN_WIDTH or height < MIN_HEIGHT
+        self.set_class(too_small, "-too-small")
+        self.set_class(width < 100, "-narrow")
+        self.set_class(height < 30, "-short")
+        if too_small:
+            self.query_one("#too-small", Static).update(f"negtui needs {MIN_WIDTH}x{MIN_HEIGHT}; this terminal has {width}x{height}.")

@@ -1,0 +1,297 @@
+"""Screen 1: the experiments on disk, what each has and what runs; new, copy, edit, delete, run. Knows the contract, no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult, SuspendNotSupported
+from textual.binding import BindingType
+from textual.widgets import DataTable, Static
+
+from daemon.protocol.commands import CreateSession, DeleteSession, DuplicateSession, ReadSession, SessionAnswer
+from daemon.protocol.errors import NegError
+from daemon.protocol.specs import SessionSpec
+from negtui.acts import ACTS, start_acts
+from negtui.commands.sessions import toml_text
+from negtui.keys import bindings
+from negtui.output import clean, quantity
+from negtui.screens.base import NegtuiScreen
+from negtui.screens.beside import beside
+from negtui.view import View
+from negtui.widgets.session_table import SessionTable
+from negtui.widgets.text_form import Line, TextForm
+
+EMPTY = "There are no sessions yet. n makes one from a template; the template toy runs on any machine within minutes."
+NEW_LINES = (
+    Line("name", "name", hint="a-z 0-9 . _ -"),
+    Line("template", "template", "toy", "toy, wrong, or a session"),
+    Line("model", "model", hint="as in the template; a folder, a .safetensors file or a hub id"),
+    Line("refiner", "refiner", hint="as in the template; none runs the base alone"),
+    Line("vae", "vae", hint="as in the template"),
+)
+SHOWN = frozenset({"sessions", "jobs", "progress", "current_session"})
+DETAIL_SECONDS = 0.15
+
+
+class SessionsScreen(NegtuiScreen):
+    """`run_editor` opens an editor on a file and returns its exit status."""
+
+    SCOPE = "sessions"
+    TITLE = "Sessions"
+    CSS_PATH = "sessions.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("sessions")]
+
+    def __init__(self, run_editor: Callable[[Sequence[str]], int] = subprocess.call) -> None:
+        super().__init__()
+        self._run_editor = run_editor
+        self._text = ""
+        self._detailed: str | None = None
+
+    def compose_body(self) -> ComposeResult:
+        yield SessionTable(id="session-table")
+        yield Static(EMPTY, id="session-empty", markup=False)
+        yield Static(id="session-detail", markup=False)
+        yield TextForm(id="session-form")
+
+    @property
+    def table(self) -> SessionTable:
+        return self.query_one(SessionTable)
+
+    @property
+    def form(self) -> TextForm:
+        return self.query_one(TextForm)
+
+    def show(self, view: View, changed: frozenset[str]) -> None:
+        if not changed & SHOWN:
+            return
+        self.table.show(view.sessions.values(), view.jobs, view.progress, self.negtui.current_session, self._text)
+        self.query_one("#session-empty", Static).display = not view.sessions
+        if "sessions" in changed:
+            self._detail_soon()
+        if self.focused is None and not self.form.is_open:
+            self.table.focus()
+
+    def go_back(self) -> bool:
+        if self.form.is_open:
+            self.form.action_close()
+        elif self._text:
+            self._filter("")
+        else:
+            return False
+        return True
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        if self.table.session != self._detailed:
+            self._detail_soon()
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        self.action_choose()
+
+    def action_choose(self) -> None:
+        session = self.table.session
+        if session is not None:
+            self.negtui.current_session = session
+            self.show(self.view, SHOWN - {"sessions"})
+            self.negtui.say(f"All screens work on {session} now.")
+
+    def action_new(self) -> None:
+        self._open("new", "New session", NEW_LINES)
+
+    def action_duplicate(self) -> None:
+        session = self.table.session
+        if session is not None:
+            lines = (Line("new_name", "new name", f"{session}-2"), Line("all", "with files", "no", "yes copies pictures and adapters too"))
+            self._open(f"duplicate {session}", f"Copy the session {session}", lines)
+
+    def action_delete(self) -> None:
+        session = self.table.session
+        if session is not None:
+            title = f"Delete {session} with all its pictures, adapters and comparisons? Type its name."
+            self._open(f"delete {session}", title, (Line("typed", "name", hint="esc keeps it"),))
+
+    def action_filter(self) -> None:
+        self._open("filter", "Only sessions with these words", (Line("text", "words", self._text),))
+
+    def action_copy_path(self) -> None:
+        folder = self._folder(self.table.session)
+        if folder:
+            self.app.copy_to_clipboard(folder)
+            self.negtui.say(f"Copied: {clean(folder)}")
+
+    def action_run_all(self) -> None:
+        self._run(full=False)
+
+    def action_run_full(self) -> None:
+        self._run(full=True)
+
+    @work
+    async def _run(self, full: bool) -> None:
+        session = self.table.session
+        if session is None:
+            return
+        rows = await start_acts(self.negtui.ask, session, ACTS, full=full)
+        if rows is not None:
+            queued = f"{session}: {quantity(len(rows), 'job')} queued or under way."
+            said = queued if rows else f"{session} declares no acts yet: e edits it."
+            self.negtui.say(said)
+            self.negtui.current_session = session
+
+    @work
+    async def action_edit(self) -> None:
+        session = self.table.session
+        folder = self._folder(session)
+        if session is None or not folder:
+            return
+        if self.negtui.read_only:
+            self.negtui.say("Opened with --read-only: nothing is changed from here.", "warning")
+            return
+        path = Path(folder) / "session.toml"
+        if not await asyncio.to_thread(path.is_file):
+            self.negtui.say(f"{path} is not on this machine. Edit it there, or with the form of screen 3.", "warning")
+            return
+        editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+        try:
+            with self.app.suspend():
+                status = self._run_editor([*editor, str(path)])
+        except SuspendNotSupported:
+            self.negtui.say(f"This terminal cannot be lent to an editor. The file: {path}", "warning")
+            return
+        except OSError as error:
+            self.negtui.say(f"{editor[0]} cannot be started: {error.strerror}. Set $EDITOR.", "error")
+            return
+        if status:
+            self.negtui.say(f"{editor[0]} ended with status {status}.", "warning")
+        await self._detail(session, told=True)
+
+    async def on_text_form_submitted(self, event: TextForm.Submitted) -> None:
+        verb, _, session = event.form.partition(" ")
+        values = {name: value.strip() for name, value in event.values.items()}
+        if verb == "filter":
+            self._close()
+        elif verb == "new":
+            self._create(values)
+        elif verb == "duplicate":
+            self._duplicate(session, values)
+        elif values["typed"] != session:
+            self.form.refuse(f"{values['typed']!r} is not its name: {session} stays. Type {session}, or esc.")
+        else:
+            self._delete(session)
+
+    def on_text_form_changed(self, event: TextForm.Changed) -> None:
+        if event.form == "filter":
+            self._filter(event.values["text"])
+
+    def on_text_form_closed(self, event: TextForm.Closed) -> None:
+        if event.form == "filter":
+            self._filter("")
+        self.table.focus()
+
+    @work
+    async def _create(self, values: dict[str, str]) -> None:
+        fields = (("model", "base"), ("refiner", "refiner"), ("vae", "vae"))
+        changes = {f"model.{field}": _model(values[name]) for name, field in fields if values[name]}
+        command = CreateSession(name=values["name"], template=values["template"] or "toy", changes=changes)
+        answer = await self.negtui.ask(command)
+        if isinstance(answer, SessionAnswer):
+            self._arrived(answer.name, f"Made {answer.path}. r runs it, e edits it.", answer.warnings)
+
+    @work
+    async def _duplicate(self, session: str, values: dict[str, str]) -> None:
+        settings_only = values["all"].lower() not in ("yes", "y", "true")
+        answer = await self.negtui.ask(DuplicateSession(name=session, new_name=values["new_name"], settings_only=settings_only))
+        if isinstance(answer, SessionAnswer):
+            self._arrived(answer.name, f"Made {answer.path} from {session}.", answer.warnings)
+
+    @work
+    async def _delete(self, session: str) -> None:
+        answer = await self.negtui.ask(DeleteSession(name=session, typed=session))
+        if answer is not None:
+            if self.negtui.current_session == session:
+                self.negtui.current_session = None
+            self._close()
+            self.negtui.say(f"{session} is deleted.")
+
+    def _arrived(self, name: str, said: str, warnings: Sequence[str]) -> None:
+        self.negtui.current_session = name
+        self._close()
+        self.table.go_to(name)
+        for text, severity in ((said, "information"), *((warning, "warning") for warning in warnings)):
+            self.negtui.say(text, severity)
+
+    def _open(self, form: str, title: str, lines: Sequence[Line]) -> None:
+        beside(self, partial(self.form.open, form, title, lines), "form", exclusive=False)
+
+    def _close(self) -> None:
+        self.form.display = False
+        self.table.focus()
+
+    def _filter(self, text: str) -> None:
+        self._text = text
+        self.show(self.view, SHOWN)
+
+    def _folder(self, session: str | None) -> str:
+        try:
+            welcome = self.negtui.client.welcome
+        except NegError as error:
+            self.negtui.say(str(error), "error")
+            return ""
+        return f"{welcome.sessions_path}/{session}" if welcome is not None and session else ""
+
+    def _detail_soon(self) -> None:
+        self._detailed = self.table.session
+        beside(self, partial(self._detail_later, self._detailed), "detail")
+
+    async def _detail_later(self, session: str | None) -> None:
+        await asyncio.sleep(DETAIL_SECONDS)
+        if session is not None:
+            await self._detail(session, told=False)
+        else:
+            self.query_one("#session-detail", Static).update("")
+
+    async def _detail(self, session: str, told: bool) -> None:
+        """What the session declares. A fault is in its row already, so it is asked about only where the row has none or `told`."""
+        row = self.view.sessions.get(session)
+        if row is not None and row.error and not told:
+            self.query_one("#session-detail", Static).update(Text(clean(f"{session}: {row.error}")))
+            return
+        answer = await self.negtui.ask(ReadSession(name=session))
+        if isinstance(answer, SessionAnswer) and self.table.session == session:
+            warnings = [f"warning: {warning}" for warning in answer.warnings]
+            self.query_one("#session-detail", Static).update(Text(clean("\n".join([*declared(answer.spec), *warnings]))))
+            if told:
+                self.negtui.say(f"{session} is in order.")
+
+
+def declared(spec: SessionSpec) -> list[str]:
+    """What a session declares, in up to four lines."""
+    model = spec.model
+    parts = [model.base, *([f"refiner {model.refiner}"] if model.refiner else []), *([f"vae {model.vae}"] if model.vae else [])]
+    lines = [f"model      {', '.join(parts)}"]
+    if spec.synthesis is not None:
+        act = spec.synthesis
+        number = len(act.keywords) * len(act.weights) * len(act.guidance_scales) * len(act.seeds)
+        each = f"{len(act.keywords)} keywords x {len(act.weights)} weights x {len(act.guidance_scales)} guidance x {len(act.seeds)} seeds"
+        lines.append(f"synthesise {quantity(number, 'picture')} of {act.width} x {act.height}: {each}")
+    if spec.training is not None:
+        train = spec.training
+        lines.append(f"train      {train.output_name}: {quantity(train.max_train_steps, 'step')} at rank {train.rank}")
+    if spec.comparison is not None:
+        names = ", ".join(arm.name for arm in spec.comparison.arms)
+        lines.append(f"compare    {spec.comparison.output_name}: {names}")
+    return lines
+
+
+def _model(text: str) -> str:
+    """A model as TOML text; paths from here or from home are made absolute, since the daemon has another working directory."""
+    if text == "none":
+        return text
+    return toml_text(str(Path(text).expanduser().absolute()) if text.startswith((".", "~")) else text)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from textual.pilot import Pilot
+
+from daemon.protocol.commands import SessionRow
+from negtui.app import NegtuiApp
+from negtui.screens.compare import CompareScreen
+from negtui.widgets.arm_grid import BlockView, Column
+from tests.curation_daemon import client, in_loop, press
+from tests.fake_client import FakeClient
+from tests.snapshots.screens import text_of
+
+ROWS = (SessionRow(name="toy", num_images=6, adapters=("wrong",), comparisons=("default", "second")),)
+
+
+def app(found: FakeClient, **named: object) -> NegtuiApp:
+    return NegtuiApp(found.connect, start="compare", **named)  # type: ignore[arg-type]
+
+
+async def opened(pilot: Pilot[None]) -> CompareScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, CompareScreen)
+    for _ in range(60):
+        await pilot.pause(0.05)
+        if len(screen.looking.every) == 3:
+            break
+    await pilot.pause(0.2)
+    return screen
+
+
+def seen(screen: CompareScreen) -> list[Column]:
+    """The columns of the block that are to be seen."""
+    return screen.query_one(BlockView).seen
+
+
+@in_loop
+async def test_a_block_is_opened_and_flicked_through_in_place() -> None:
+    async with app(client(sessions=ROWS)).run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "enter")
+        await pilot.pause(0.3)
+        assert screen.has_class("-block")
+        assert [column.region.width for column in seen(screen)] != []
+        assert len(seen(screen)) == 3
+        await press(pilot, "space")
+        await pilot.pause(0.3)
+        first = seen(screen)
+        assert len(first) == 1
+        await press(pilot, "space")
+        await pilot.pause(0.3)
+        second = seen(screen)
+        assert second[0] is not first[0]
+        assert second[0].region == first[0].region
+        assert screen.looking.arm == 1
+        await press(pilot, "escape")
+        assert not screen.has_class("-block")
+
+
+@in_loop
+async def test_zoom_difference_and_pin() -> None:
+    async with app(client(sessions=ROWS)).run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "enter", "z", "z")
+        await pilot.pause(0.3)
+        assert screen.looking.zoom == 2
+        assert "baseline, pinned x4" in text_of(pilot.app)
+        before = screen.looking.centre
+        await press(pilot, "right")
+        assert screen.looking.centre[0] > before[0]
+        await press(pilot, "escape", "d")
+        await pilot.pause(0.4)
+        assert "placebo - baseline:" in text_of(pilot.app)
+        await press(pilot, "right", "p")
+        await pilot.pause(0.4)
+        assert "baseline - placebo:" in text_of(pilot.app)
+        await press(pilot, "escape", "escape")
+        assert not screen.has_class("-block")

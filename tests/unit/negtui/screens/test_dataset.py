@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from daemon.protocol.errors import NegError
+from daemon.protocol.events import ImageSaved, ImagesMarked, Mark, Preview
+from negtui.app import NegtuiApp
+from negtui.screens.dataset import DatasetScreen
+from tests.curation_daemon import CurationDaemon, client, in_loop, painting, png, press, record, told
+from tests.fake_client import FakeClient
+from tests.fake_daemon import JOBS
+from tests.snapshots.screens import SIZES, matches, text_of
+
+
+def app(found: FakeClient, **named: object) -> NegtuiApp:
+    return NegtuiApp(found.connect, start="dataset", **named)  # type: ignore[arg-type]
+
+
+async def opened(pilot: Pilot[None]) -> DatasetScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, DatasetScreen)
+    for _ in range(50):
+        await pilot.pause(0.05)
+        if screen._is_loaded and screen.session and screen.gallery.records:
+            break
+    return screen
+
+
+def statuses(found: FakeClient) -> str:
+    assert isinstance(found.daemon, CurationDaemon)
+    return "".join({"undecided": ".", "keep": "+", "reject": "x"}[one.status] for one in found.daemon.records.values())
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 20)])
+@in_loop
+async def test_all_pages_are_listed_and_shown(size: tuple[int, int]) -> None:
+    async with app(client()).run_test(size=size) as pilot:
+        screen = await opened(pilot)
+        assert [item.key for item in screen.grid.items] == [f"id{number}" for number in range(6)]
+        text = text_of(pilot.app)
+        assert "toy: 6 pictures" in text
+        assert "(blurry)++++" in text
+        assert screen.grid.page_size >= (6 if size[0] >= 80 else 3)
+
+
+@in_loop
+async def test_single_keys_mark_go_on_and_are_undone() -> None:
+    found = client()
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "a", "x", "a")
+        assert statuses(found) == "+x+..."
+        assert screen.grid.cursor == 3
+        await press(pilot, "u")
+        assert statuses(found) == "+x...."
+        await press(pilot, "u", "u")
+        assert statuses(found) == "......"
+        await press(pilot, "U")
+        assert statuses(found) == "+....."
+
+
+@in_loop
+async def test_marks_apply_to_all_selected() -> None:
+    found = client()
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "space", "space", "x")
+        assert statuses(found) == "xx...."
+        assert not screen.gallery.selected
+        await press(pilot, "u")
+        assert statuses(found) == "......"
+
+
+@in_loop
+async def test_tags_are_typed_and_bad_ones_refused_at_the_field() -> None:
+    found = client()
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "t", *"b!d", "enter")
+        assert screen.form.is_open
+        assert "is no tag" in text_of(pilot.app)
+        await press(pilot, "backspace", "backspace", "backspace", *"hands", "enter")
+        assert isinstance(found.daemon, CurationDaemon)
+        assert found.daemon.records["id0"].tags == ("hands",)
+        assert not screen.form.is_open
+
+
+@in_loop
+async def test_a_refused_mark_is_taken_back_and_said() -> None:
+    found = client()
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        found.daemon.refusal = NegError("disk_full", "There is no room.", "Make some.")
+        request = found.daemon.request
+
+        async def refuse(command: object) -> object:
+            raise NegError("disk_full", "There is no room.", "Make some.")
+
+        found.daemon.request = refuse  # type: ignore[assignment,method-assign]
+        await press(pilot, "x")
+        found.daemon.request = request  # type: ignore[method-assign]
+        assert screen.gallery.records["id0"].status == "undecided"
+        assert "no room" in told(pilot.app)
+
+
+@in_loop
+async def test_filters_cycle_combine_and_escape_clears_them() -> None:
+    async with app(client()).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "w")
+        assert [one.keyword for one in screen.gallery.shown] == ["blurry", "blurry"]
+        await press(pilot, "v")
+        assert [one.id for one in screen.gallery.shown] == ["id0"]
+        assert "keyword blurry, guidance 3" in text_of(pilot.app)
+        await press(pilot, "escape")
+        assert len(screen.gallery.shown) == 6
+        await press(pilot, "slash", *"cropped", "enter")
+        assert [one.keyword for one in screen.gallery.shown] == ["cropped", "cropped"]
+
+
+@in_loop
+async def test_a_picture_full_screen_is_stepped_and_marked() -> None:
+    found = client()
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "enter")
+        assert screen.has_class("-full")
+        await press(pilot, "right", "a")
+        assert statuses(found) == ".+...."
+        assert screen.current is not None
+        assert screen.current.id == "id2"
+        await press(pilot, "escape")
+        assert not screen.has_class("-full")
+        assert screen.grid.has_focus
+
+
+@in_loop
+async def test_near_duplicates_are_shown_group_by_group() -> None:
+    daemon = CurationDaemon()
+    found = client(daemon)
+    found.files["toy", "dataset/id4.png"] = found.files["toy", "dataset/id1.png"]
+    async with app(found).run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "d")
+        await pilot.pause(0.5)
+        assert ("id1", "id4") in screen.groups
+        assert set(screen.gallery.group) <= {one.id for one in screen.gallery.shown}
+        assert "Near-duplicates 1 of" in text_of(pilot.app)
+        await press(pilot, "escape")
+        assert len(screen.gallery.shown) == 6
+
+
+@in_loop
+async def test_pictures_and_marks_of_others_appear_and_a_preview_is_painted() -> None:
+    found = client()
+    row = found.daemon.add(JOBS["synthesize"], "running")
+    async with app(found).run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        stream = io.BytesIO()
+        painting(3).save(stream, "JPEG")
+        found.tell(Preview(job_id=row.id, image_id="id6", step=3, num_steps=4, jpeg=stream.getvalue()))
+        await pilot.pause(0.3)
+        assert screen.grid.items[-1].key == "id6"
+        assert "paints 3 of 4" in text_of(pilot.app)
+        fresh = record(6)
+        found.files["toy", fresh.path] = png(painting(6))
+        found.tell(
+            ImageSaved(job_id=row.id, session="toy", image=fresh, index=6, num_images=7),
+            ImagesMarked(session="toy", folder="dataset", marks=(Mark(id="id2", status="reject"),)),
+        )
+        await pilot.pause(0.4)
+        assert screen.gallery.records["id6"] == fresh
+        assert screen.gallery.records["id2"].status == "reject"
+        assert len(screen.grid.items) == 7
+
+
+@in_loop
+async def test_a_plan_is_made_shown_and_started() -> None:
+    found = client()
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "e")
+        await pilot.pause(0.6)
+        assert screen.has_class("-planning")
+        assert "4 pictures, 3 to paint, about 2 min 10 s" in text_of(pilot.app)
+        await press(pilot, *", ugly")
+        await press(pilot, "ctrl+s")
+        await pilot.pause(0.3)
+        assert isinstance(found.daemon, CurationDaemon)
+        assert found.daemon.changed == [{"synthesis.keywords": '["blurry", "cropped", "ugly"]'}]
+        assert [spec for spec, _ in found.daemon.submitted] == [JOBS["synthesize"]]
+        assert not screen.has_class("-planning")
+
+
+@in_loop
+async def test_a_bad_plan_is_said_and_not_asked() -> None:
+    async with app(client()).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "e")
+        await pilot.pause(0.2)
+        await press(pilot, "down", "down", *", 200")
+        assert screen.plan_pane.draft is None
+        assert "guidance_scales" in text_of(pilot.app)
+        await press(pilot, "escape")
+        assert not screen.has_class("-planning")
+
+
+@in_loop
+async def test_start_asks_first_naming_what_it_takes() -> None:
+    found = client()
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await press(pilot, "r")
+        assert "Paint 3 pictures for toy (about 2 min 10 s, 40.0 kB)?" in text_of(pilot.app)
+        await press(pilot, "n")
+        assert found.daemon.submitted == []
+        await press(pilot, "r")
+        await press(pilot, "y")
+        assert [spec for spec, _ in found.daemon.submitted] == [JOBS["synthesize"]]
+
+
+@in_loop
+async def test_the_balance_per_keyword_is_shown() -> None:
+    async with app(client()).run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "x", "b")
+        words = str(screen.query_one("#dataset-balance", Static).content)
+        assert "blurry" in words
+        assert "the fewest" in words
+
+
+@in_loop
+async def test_read_only_marks_nothing() -> None:
+    found = client()
+    async with app(found, read_only=True).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "x")
+        assert statuses(found) == "......"
+        assert screen.gallery.records["id0"].status == "undecided"
+
+
+@in_loop
+async def test_without_a_session_it_says_where_to_choose_one() -> None:
+    async with app(client(sessions=())).run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        assert "Choose a session on screen 1" in text_of(pilot.app)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@in_loop
+async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
+    async with app(client()).run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.pause(1.0)
+        body = ""
+        for _ in range(40):
+            await pilot.pause(0.1)
+            body = "\n".join(text_of(pilot.app).splitlines()[1:-2]) + "\n"
+            if matches(f"dataset-{size[0]}x{size[1]}", body):
+                break
+        assert matches(f"dataset-{size[0]}x{size[1]}", body), body

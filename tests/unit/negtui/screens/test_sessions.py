@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from daemon.protocol.commands import CreateSession, DeleteSession, DuplicateSession, SessionRow
+from negtui.app import NegtuiApp
+from negtui.screens.sessions import SessionsScreen, declared
+from tests.curation_daemon import client, in_loop, press, told
+from tests.fake_client import FakeClient
+from tests.fake_daemon import JOBS, SPEC
+from tests.snapshots.screens import SIZES, matches, text_of
+
+ROWS = (
+    SessionRow(name="toy", description="the [b]toy[/b] \x1b[31mexperiment", num_images=36, adapters=("wrong",)),
+    SessionRow(name="broken", error="line 3: rank must be a whole number"),
+    SessionRow(name="second", num_images=2),
+)
+
+
+async def opened(pilot: Pilot[None]) -> SessionsScreen:
+    await pilot.pause(0.3)
+    screen = pilot.app.screen
+    assert isinstance(screen, SessionsScreen)
+    return screen
+
+
+def app(found: FakeClient) -> NegtuiApp:
+    return NegtuiApp(found.connect, start="sessions")  # type: ignore[arg-type]
+
+
+async def fill(pilot: Pilot[None], *texts: str) -> None:
+    """Type over the lines of the open form, and submit it."""
+    for number, text in enumerate(texts):
+        field = list(pilot.app.screen.query(Input))[number]
+        field.value = text
+        await press(pilot, "enter")
+    await pilot.pause(0.1)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 20)])
+@in_loop
+async def test_it_lists_sessions_clean_and_chooses_one(size: tuple[int, int]) -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=size) as pilot:
+        screen = await opened(pilot)
+        text = text_of(pilot.app)
+        assert "\x1b" not in text
+        assert "[31m" not in text
+        assert "second" in text
+        assert "line 3" in text
+        screen.table.go_to("toy")
+        await press(pilot, "enter")
+        assert pilot.app.current_session == "toy"  # type: ignore[attr-defined]
+        assert "> " in text_of(pilot.app)
+
+
+@in_loop
+async def test_a_new_session_is_made_from_a_template() -> None:
+    found = client(sessions=())
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        assert "n makes one" in text_of(pilot.app)
+        await press(pilot, "n")
+        assert screen.form.is_open
+        await fill(pilot, "mine", "toy", "", "none", "")
+        assert CreateSession(name="mine", template="toy", changes={"model.refiner": "none"}) in found.daemon.asked
+        assert not screen.form.is_open
+        assert screen.negtui.current_session == "mine"
+
+
+@in_loop
+async def test_deleting_needs_the_name_typed() -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("second")
+        await press(pilot, "D")
+        await fill(pilot, "secnd")
+        assert not any(isinstance(command, DeleteSession) for command in found.daemon.asked)
+        assert "second stays" in text_of(pilot.app)
+        await fill(pilot, "second")
+        assert DeleteSession(name="second", typed="second") in found.daemon.asked
+        assert not screen.form.is_open
+
+
+@in_loop
+async def test_a_session_is_copied() -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        await press(pilot, "c")
+        await press(pilot, "enter", "enter")
+        assert DuplicateSession(name="toy", new_name="toy-2", settings_only=True) in found.daemon.asked
+
+
+@in_loop
+async def test_a_filter_is_typed_and_escape_clears_it() -> None:
+    async with app(client(sessions=ROWS)).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "slash", *"sec")
+        assert screen.table.row_count == 1
+        await press(pilot, "enter")
+        assert screen.table.row_count == 1
+        await press(pilot, "escape")
+        assert screen.table.row_count == 3
+
+
+@in_loop
+async def test_r_queues_all_three_acts_each_after_the_one_before() -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        await press(pilot, "r")
+        assert [spec for spec, _ in found.daemon.submitted] == list(JOBS.values())
+        assert [after for _, after in found.daemon.submitted] == [(), ("job1",), ("job2",)]
+        await pilot.pause(0.3)
+        assert "queued" in text_of(pilot.app)
+
+
+@in_loop
+async def test_without_the_file_here_the_editor_is_not_opened(tmp_path: Path) -> None:
+    opened_with: list[Sequence[str]] = []
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(120, 30)) as pilot:
+        screen = await opened(pilot)
+        screen._run_editor = lambda command: opened_with.append(command) or 0
+        screen.table.go_to("toy")
+        await press(pilot, "e")
+        assert opened_with == []
+        assert "not on this machine" in told(pilot.app)
+
+
+@in_loop
+async def test_the_detail_says_what_a_session_declares() -> None:
+    async with app(client(sessions=ROWS)).run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        await pilot.pause(0.5)
+        detail = str(screen.query_one("#session-detail", Static).render())
+        assert "2 pictures of 1024 x 1024" in detail
+
+
+def test_declared_names_model_and_acts() -> None:
+    lines = declared(SPEC)
+    assert [line.split()[0] for line in lines] == ["model", "synthesise", "train", "compare"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@in_loop
+async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
+    async with app(client(sessions=ROWS)).run_test(size=size) as pilot:
+        await opened(pilot)
+        await pilot.pause(1.0)
+        body = ""
+        for _ in range(40):
+            await pilot.pause(0.1)
+            body = "\n".join(text_of(pilot.app).splitlines()[1:-2]) + "\n"
+            if matches(f"sessions-{size[0]}x{size[1]}", body):
+                break
+        assert matches(f"sessions-{size[0]}x{size[1]}", body), body
