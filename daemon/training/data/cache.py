@@ -29,7 +29,7 @@ from daemon.training.data.decoding import printable
 from daemon.training.data.views import View, cut
 
 FORMAT_VERSION = 2
-MAX_RESIDENT_BYTES = 2**27
+MAX_RESIDENT_BYTES = 2**23
 """What lies in memory whatever the number of images; the rest is read when it is drawn, from what the system keeps of the files."""
 
 Posterior = tuple[Tensor, Tensor]
