@@ -194,6 +194,8 @@ class Run:
             case LearningRate():
                 self._trainer.scale_learning_rate(order.value / self._spec.learning_rate)
                 yield self._logged("info", f"From step {step + 1} on learning_rate is {order.value:g}, by request.")
+            case StopAndKeep() if step == 0:
+                yield self._logged("warning", "There is nothing to keep before the first step; the training goes on.")
             case StopAndKeep():
                 self._stopped = True
                 yield self._logged("info", f"The training stops after step {step}, by request; the adapter is kept as it is.")

@@ -163,6 +163,12 @@ def test_stopped_and_kept(parts: Any, tmp_path: Path) -> None:
     assert next(path.rglob(f"step-000006/{name}")).read_bytes() == next(whole.rglob(f"step-000006/{name}")).read_bytes()
 
 
+def test_before_the_first_step_there_is_nothing_to_keep(parts: Any, tmp_path: Path) -> None:
+    events = run(make_session(tmp_path / "s"), TinyEngine(parts), orders={0: (StopAndKeep(),)})
+    assert "There is nothing to keep before the first step; the training goes on." in [event.message for event in of(Logged, events)]
+    assert events[-1].reason == ""
+
+
 def test_another_rate_holds_across_a_stop(parts: Any, tmp_path: Path) -> None:
     path, undisturbed, plain = (make_session(tmp_path / name) for name in ("s", "undisturbed", "plain"))
     orders = {3: (LearningRate(value=1e-3),)}
