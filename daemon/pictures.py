@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from daemon import files
 from daemon.engine.base import ModelIdentity, OnStep
+from daemon.protocol.arms import RefinerUse
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.events import Preview, StepProgress
 from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, ImageRequest, ModelSpec, SamplingSpec
@@ -115,9 +116,13 @@ def make_request(
     guidance_scale: float,
     adapters: tuple[AdapterRequest, ...] = (),
     embeddings: tuple[EmbeddingRequest, ...] = (),
+    guidance_start: float = 0.0,
+    guidance_end: float = 1.0,
+    refiner: RefinerUse = "arm",
 ) -> ImageRequest:
-    """The request of one picture, in one form: refiner and split are both there or neither, so that equal pixels have equal ids."""
-    refined = identity.refiner_sha256 is not None and sampling.denoising_split is not None
+    """The request of one picture, in one form: refiner and split are both there or neither, and what is as usual is left out,
+    so that equal pixels have equal ids."""
+    refined = identity.refiner_sha256 is not None and sampling.denoising_split is not None and refiner != "none"
     return ImageRequest(
         base_sha256=identity.base_sha256,
         refiner_sha256=identity.refiner_sha256 if refined else None,
@@ -133,6 +138,9 @@ def make_request(
         width=sampling.width,
         height=sampling.height,
         denoising_split=sampling.denoising_split if refined else None,
+        guidance_start=guidance_start or msgspec.UNSET,
+        guidance_end=guidance_end if guidance_end != 1.0 else msgspec.UNSET,
+        refiner_negative_prompt=None if refined and refiner == "shared" and negative_prompt is not None else msgspec.UNSET,
     )
 
 

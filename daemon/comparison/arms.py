@@ -7,17 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from daemon.engine.base import Engine
 from daemon.models.embedding_files import EMBEDDING_FILE, placeholder_token
+from daemon.protocol.arms import AdapterUse, ArmSpec, EmbeddingUse, RefinerUse
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import AdapterRequest, ArmSpec, EmbeddingRequest, EmbeddingUse
+from daemon.protocol.specs import AdapterRequest, EmbeddingRequest
 
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
 
+def step_folder(step: int) -> str:
+    """Where below its folder an adapter lies as it was after so many steps of its training."""
+    return f"step-{step:06d}"
+
+
 @dataclass(frozen=True)
 class Arm:
-    """One way of painting a block. `adapters` act on the base only; one of weight 0 is left out."""
+    """One way of painting a block. `adapters` act on the base only; one of weight 0 in both branches is left out."""
 
     name: str
     adapters: tuple[AdapterRequest, ...]
@@ -25,6 +33,11 @@ class Arm:
     title: str
     """What it is, in a few words for captions: `LoRA wrong, negative "wrong"`."""
     embeddings: tuple[EmbeddingRequest, ...] = ()
+    guidance_scale: float | None = None
+    """None: that of the comparison."""
+    guidance_start: float = 0.0
+    guidance_end: float = 1.0
+    refiner: RefinerUse = "arm"
 
 
 def resolve_arms(specs: Sequence[ArmSpec], session_path: Path, engine: Engine) -> tuple[Arm, ...]:
@@ -40,26 +53,64 @@ def resolve_arms(specs: Sequence[ArmSpec], session_path: Path, engine: Engine) -
 
 def arm_title(spec: ArmSpec) -> str:
     """An arm's settings in a few words; the missing negative prompt and the empty one are told apart."""
-    parts = [f"LoRA {use.name}" + ("" if use.weight == 1 else f" x {use.weight:g}") for use in spec.adapters]
+    parts = [_adapter_title(use) for use in spec.adapters]
     parts += [f"embedding {use.name}" for use in spec.embeddings]
     parts.append("no negative prompt" if spec.negative_prompt is None else f'negative "{spec.negative_prompt}"')
+    if spec.guidance_scale is not None:
+        parts.append(f"guidance {spec.guidance_scale:g}")
+    if (spec.guidance_start, spec.guidance_end) != (0.0, 1.0):
+        parts.append(f"guided from {spec.guidance_start:g} to {spec.guidance_end:g}")
+    if spec.refiner != "arm":
+        parts.append("no refiner" if spec.refiner == "none" else "refiner without negative prompt")
     return ", ".join(parts)
 
 
+def _adapter_title(use: AdapterUse) -> str:
+    """As `LoRA wrong x 0.5`, `LoRA wrong on the negative branch`, `LoRA wrong x 1 positive, x -1 negative`."""
+    name = f"LoRA {use.name}" + (f" of step {use.checkpoint}" if use.checkpoint else "")
+    positive, negative = use.weights
+    if positive == negative:
+        return name + ("" if positive == 1 else f" x {positive:g}")
+    if positive and negative:
+        return f"{name} x {positive:g} positive, x {negative:g} negative"
+    weight, branch = (positive, "positive") if positive else (negative, "negative")
+    return f"{name}{'' if weight == 1 else f' x {weight:g}'} on the {branch} branch"
+
+
 def _resolve(spec: ArmSpec, session_path: Path, engine: Engine) -> Arm:
-    if len({use.name for use in spec.adapters}) < len(spec.adapters):
+    if len({(use.name, use.checkpoint) for use in spec.adapters}) < len(spec.adapters):
         raise NegError("invalid", f"Arm {spec.name!r} uses an adapter twice.", "Use it once, with the sum of the weights.")
-    adapters = []
-    for use in spec.adapters:
-        path = _find(spec.name, "adapter", use.name, ADAPTER_FILE, session_path)
-        if use.weight != 0:
-            adapters.append(AdapterRequest(sha256=engine.offer_adapter(path), weight=use.weight))
+    if spec.guidance_start >= spec.guidance_end:
+        raise NegError("invalid", f"Arm {spec.name!r}: guidance_start is not before guidance_end.", "Exchange them, or leave them out.")
+    adapters = tuple(request for use in spec.adapters if (request := _adapter(spec.name, use, session_path, engine)) is not None)
     embeddings = tuple(_embedding(spec.name, use, session_path, engine) for use in spec.embeddings)
     tokens = Counter(one.placeholder_token.lower() for one in embeddings)
     for token, count in tokens.items():
         if count > 1:
             raise NegError("invalid", f"Arm {spec.name!r} has {count} embeddings for {token}.", "Set the placeholder_token of one of them.")
-    return Arm(spec.name, tuple(adapters), spec.negative_prompt, arm_title(spec), embeddings)
+    return Arm(
+        spec.name,
+        adapters,
+        spec.negative_prompt,
+        arm_title(spec),
+        embeddings,
+        guidance_scale=spec.guidance_scale,
+        guidance_start=spec.guidance_start,
+        guidance_end=spec.guidance_end,
+        refiner=spec.refiner,
+    )
+
+
+def _adapter(arm: str, use: AdapterUse, session_path: Path, engine: Engine) -> AdapterRequest | None:
+    """None where it acts in no branch."""
+    folder = f"{use.name}/{step_folder(use.checkpoint)}" if use.checkpoint else use.name
+    path = _find(arm, "adapter", folder, ADAPTER_FILE, session_path)
+    positive, negative = use.weights
+    if positive == negative == 0:
+        return None
+    return AdapterRequest(
+        sha256=engine.offer_adapter(path), weight=positive, negative_weight=negative if negative != positive else msgspec.UNSET
+    )
 
 
 def _find(arm: str, what: str, name: str, file_name: str, session_path: Path) -> Path:

@@ -76,7 +76,10 @@ def _request(spec: ComparisonSpec, block: Block, arm: Arm, identity: ModelIdenti
         prompt=block.prompt,
         negative_prompt=arm.negative_prompt,
         seed=block.seed,
-        guidance_scale=spec.guidance_scale,
+        guidance_scale=spec.guidance_scale if arm.guidance_scale is None else arm.guidance_scale,
         adapters=arm.adapters,
         embeddings=_embeddings(arm, block),
+        guidance_start=arm.guidance_start,
+        guidance_end=arm.guidance_end,
+        refiner=arm.refiner,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
 from PIL import Image
 
 from daemon import models
@@ -63,6 +64,7 @@ class LocalEngine:
 
         sources = self._sources(model)
         _require_same(sources.identity, request)
+        _require_plain(request)
         return paint(self._loaded(), sources, request, on_step)
 
     @contextlib.contextmanager
@@ -133,3 +135,9 @@ def _require_same(identity: ModelIdentity, request: ImageRequest) -> None:
     refiner_differs = request.refiner_sha256 is not None and request.refiner_sha256 != identity.refiner_sha256
     if found != asked or refiner_differs or request.vae_sha256 != identity.vae_sha256:
         raise NegError("conflict", "The model's files changed since this picture was planned.", "Submit the job again.")
+
+
+def _require_plain(request: ImageRequest) -> None:
+    branches_differ = any(use.negative_weight is not UNSET for use in request.adapters)
+    if branches_differ or {request.guidance_start, request.guidance_end, request.refiner_negative_prompt} != {UNSET}:
+        raise NegError("invalid", "This version paints no arm whose branches, guidance window or refiner differ.", "Leave that out.")

@@ -10,6 +10,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from daemon.protocol.arms import AdapterUse as AdapterUse
+from daemon.protocol.arms import ArmSpec as ArmSpec
+from daemon.protocol.arms import EmbeddingUse as EmbeddingUse
+from daemon.protocol.arms import PresetName, Share
 from daemon.protocol.fields import MAX_TAGS, Fraction, GuidanceScale, Name, Path_, Pixels, PlaceholderToken, Prompt, Seed, Spec, Steps, Tag
 from daemon.protocol.training_spec import TrainingSpec
 
@@ -51,32 +55,6 @@ class SynthesisSpec(SamplingSpec, frozen=True, kw_only=True):
     negative_prompt: Prompt | None = None
 
 
-class AdapterUse(Spec, frozen=True, kw_only=True):
-    """One adapter of the session (`adapters/<name>/`) and how strongly it acts."""
-
-    name: Name
-    weight: Annotated[float, Meta(ge=-10.0, le=10.0)] = 1.0
-
-
-class EmbeddingUse(Spec, frozen=True, kw_only=True):
-    """One learned embedding of the session (`adapters/<name>/learned_embeds.safetensors`, made by textual inversion)."""
-
-    name: Name
-    placeholder_token: PlaceholderToken | None = None
-    """What stands for it in prompts. None: the token it was trained as; files of other trainers do not tell theirs."""
-
-
-class ArmSpec(Spec, frozen=True, kw_only=True):
-    """One way of painting the same block: the adapters on the base, the learned embeddings and the negative prompt."""
-
-    name: Name
-    adapters: Annotated[tuple[AdapterUse, ...], Meta(max_length=16)] = ()
-    embeddings: Annotated[tuple[EmbeddingUse, ...], Meta(max_length=16)] = ()
-    """Their placeholder tokens may stand in `negative_prompt` and in prompts, also weighted: `(<wrong>)++`."""
-    negative_prompt: Prompt | None = None
-    """None is no negative prompt (zeroed embeddings on the base), which differs from the empty string."""
-
-
 class PromptSpec(Spec, frozen=True, kw_only=True):
     """A prompt, with the seed it must be painted with or none to use `seeds`."""
 
@@ -93,6 +71,12 @@ class ComparisonSpec(SamplingSpec, frozen=True, kw_only=True):
         ArmSpec(name="placebo", negative_prompt="wrong"),
         ArmSpec(name="target", adapters=(AdapterUse(name="wrong"),), negative_prompt="wrong"),
     )
+    preset: PresetName | None = None
+    """A ready-made family of arms in the place of `arms`; `negtui presets` tells what each holds."""
+    subject: Name | None = None
+    """The adapter of the subject that the preset `subject` puts beside the negative one."""
+    embedding: Name | None = None
+    """The learned embedding that the preset `inversion` holds against the adapter."""
     guidance_scale: GuidanceScale = 13.0
     prompts: Annotated[tuple[PromptSpec, ...], Meta(max_length=10_000)] = ()
     prompts_file: Path_ | None = None
@@ -161,6 +145,14 @@ class AdapterRequest(Spec, frozen=True, kw_only=True):
 
     sha256: str
     weight: float
+    """In both branches of the guidance; where `negative_weight` is set, in the positive one."""
+    negative_weight: float | msgspec.UnsetType = msgspec.UNSET
+    """Set only where it differs from `weight`: other requests are written, and hashed, without this field."""
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """In the positive and in the negative branch."""
+        return self.weight, self.weight if self.negative_weight is msgspec.UNSET else self.negative_weight
 
 
 class EmbeddingRequest(Spec, frozen=True, kw_only=True):
@@ -188,6 +180,11 @@ class ImageRequest(Spec, frozen=True, kw_only=True):
     width: Pixels
     height: Pixels
     denoising_split: Fraction | None = None
+    guidance_start: Share | msgspec.UnsetType = msgspec.UNSET
+    """As in `ArmSpec`. This field and the two below are set only where they change the picture, as `embeddings`."""
+    guidance_end: Share | msgspec.UnsetType = msgspec.UNSET
+    refiner_negative_prompt: Prompt | msgspec.UnsetType | None = msgspec.UNSET
+    """Of the refiner, where it differs from `negative_prompt`. None: no negative prompt."""
 
 
 Status = Literal["undecided", "keep", "reject"]

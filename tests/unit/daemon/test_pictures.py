@@ -26,7 +26,7 @@ from daemon.pictures import (
 )
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import Preview, StepProgress
-from daemon.protocol.specs import EmbeddingRequest, SamplingSpec
+from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, SamplingSpec
 from daemon.recipe import Interrupted
 
 
@@ -202,3 +202,21 @@ def test_ids_without_learned_embeddings_are_those_of_earlier_versions(tmp_path: 
     for one in (without, learned):
         save_picture(tmp_path, "one", draw(one), picture_text(one))
         assert read_request(tmp_path / "one.png") == one
+
+
+def test_the_ids_of_pictures_painted_before_stay() -> None:
+    """New settings must not change what a request without them is called: finished pictures would be painted again."""
+    painted = request(
+        base_sha256="ba5e" * 16,
+        refiner_sha256="4ef1" * 16,
+        adapters=(AdapterRequest(sha256="ada9" * 16, weight=1.0),),
+        prompt="a wolf",
+        negative_prompt="wrong",
+        seed=84061037,
+        guidance_scale=13.0,
+        num_inference_steps=50,
+        width=1024,
+        height=1024,
+        denoising_split=0.8,
+    )
+    assert image_id(painted) == "75b98f610e94835559c6e919f355b0d4"

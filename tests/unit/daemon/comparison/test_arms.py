@@ -62,6 +62,48 @@ def test_titles_tell_the_missing_negative_from_the_empty_one() -> None:
     assert arm_title(spec) == 'LoRA wrong x -0.5, negative "wrong"'
 
 
+def test_an_adapter_has_a_weight_for_each_branch(tmp_path: Path) -> None:
+    write_atomic(tmp_path / FILE, b"weights")
+    uses = (
+        AdapterUse(name="wrong", positive_weight=0),
+        AdapterUse(name="wrong", negative_weight=0),
+        AdapterUse(name="wrong", positive_weight=0.5, negative_weight=0.5),
+    )
+    specs = [ArmSpec(name=f"arm-{number}", adapters=(use,), negative_prompt="wrong") for number, use in enumerate(uses)]
+    arms = resolve_arms(specs, tmp_path, FakeEngine())
+    sha256 = sha256_file(tmp_path / FILE)
+    assert [arm.adapters[0] for arm in arms] == [
+        AdapterRequest(sha256=sha256, weight=0, negative_weight=1),
+        AdapterRequest(sha256=sha256, weight=1, negative_weight=0),
+        AdapterRequest(sha256=sha256, weight=0.5),
+    ]
+    assert [arm.title for arm in arms] == [
+        'LoRA wrong on the negative branch, negative "wrong"',
+        'LoRA wrong on the positive branch, negative "wrong"',
+        'LoRA wrong x 0.5, negative "wrong"',
+    ]
+
+
+def test_an_adapter_of_an_earlier_step_is_a_file_of_its_own(tmp_path: Path) -> None:
+    write_atomic(tmp_path / FILE, b"weights")
+    write_atomic(tmp_path / "adapters/wrong/step-000100/pytorch_lora_weights.safetensors", b"earlier")
+    use = AdapterUse(name="wrong", checkpoint=100)
+    (arm,) = resolve_arms((ArmSpec(name="a", adapters=(use, AdapterUse(name="wrong", weight=-1))),), tmp_path, FakeEngine())
+    assert len({one.sha256 for one in arm.adapters}) == 2
+    assert arm.title == "LoRA wrong of step 100, LoRA wrong x -1, no negative prompt"
+    with pytest.raises(NegError, match="adapters/wrong/step-000200/"):
+        resolve_arms((ArmSpec(name="a", adapters=(AdapterUse(name="wrong", checkpoint=200),)),), tmp_path, FakeEngine())
+
+
+def test_guidance_and_refiner_are_the_arm_s_own_and_told(tmp_path: Path) -> None:
+    spec = ArmSpec(name="a", negative_prompt="wrong", guidance_scale=5, guidance_start=0.2, guidance_end=0.8, refiner="shared")
+    (arm,) = resolve_arms((spec,), tmp_path, FakeEngine())
+    assert (arm.guidance_scale, arm.guidance_start, arm.guidance_end, arm.refiner) == (5, 0.2, 0.8, "shared")
+    assert arm.title == 'negative "wrong", guidance 5, guided from 0.2 to 0.8, refiner without negative prompt'
+    with pytest.raises(NegError, match="guidance_start is not before guidance_end"):
+        resolve_arms((ArmSpec(name="a", guidance_start=0.5, guidance_end=0.5),), tmp_path, FakeEngine())
+
+
 def write_embedding(session_path: Path, name: str, token: str | None = None) -> Path:
     path = session_path / "adapters" / name / "learned_embeds.safetensors"
     path.parent.mkdir(parents=True)

@@ -47,6 +47,30 @@ def test_cells_go_block_by_block_with_the_same_seed_in_every_arm() -> None:
     assert len({image_id(cell.request) for cell in cells}) == len(cells)
 
 
+def test_what_is_as_usual_is_not_part_of_an_id() -> None:
+    usual = Arm("usual", (), "wrong", "", guidance_scale=13.0, guidance_start=0.0, guidance_end=1.0, refiner="arm")
+    others = (
+        Arm("guidance", (), "wrong", "", guidance_scale=5.0),
+        Arm("late", (), "wrong", "", guidance_start=0.2),
+        Arm("early", (), "wrong", "", guidance_end=0.8),
+        Arm("shared", (), "wrong", "", refiner="shared"),
+        Arm("none", (), "wrong", "", refiner="none"),
+    )
+    settings = spec(PromptSpec(prompt="a wolf"))
+    plain, ours, *changed = plan_cells(settings, plan_blocks(settings), (ARMS[1], usual, *others), IDENTITY)
+    assert image_id(ours.request) == image_id(plain.request)
+    assert len({image_id(cell.request) for cell in (plain, *changed)}) == 1 + len(others)
+    assert [cell.request.guidance_scale for cell in changed] == [5.0, 13.0, 13.0, 13.0, 13.0]
+    assert (changed[-1].request.refiner_sha256, changed[-1].request.denoising_split) == (None, None)
+
+
+def test_a_refiner_without_negative_prompt_is_the_usual_one_where_the_arm_has_none() -> None:
+    arms = (Arm("arm", (), None, ""), Arm("shared", (), None, "", refiner="shared"))
+    settings = spec(PromptSpec(prompt="a wolf"))
+    one, other = plan_cells(settings, plan_blocks(settings), arms, IDENTITY)
+    assert image_id(one.request) == image_id(other.request)
+
+
 def test_prompts_come_before_those_of_the_file_and_are_counted_together() -> None:
     blocks = plan_blocks(spec(PromptSpec(prompt="first"), num_prompts=2), [PromptSpec(prompt="second"), PromptSpec(prompt="third")])
     assert [block.prompt for block in blocks] == ["first", "second"]

@@ -20,7 +20,7 @@ from daemon.sessions.toml_lines import TomlPath
         (("synthesis", "keywords"), "a list of 1 to 1000 items, each a text of 1 to 200 characters"),
         (("synthesis", "weights", 0), "a text, or a number"),
         (("comparison", "arms", 3, "adapters", 0, "weight"), "a number from -10 to 10"),
-        (("comparison", "arms", 0, "adapters", 0), "a table with name, weight"),
+        (("comparison", "arms", 0, "adapters", 0), "a table with name, weight, positive_weight, negative_weight, checkpoint"),
         (("model", "device"), "one of auto, cpu, cuda"),
         (("model", "vae"), "a text of 1 to 4096 characters, or left out"),
     ],
