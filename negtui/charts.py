@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 FACTOR = 32
 """Entries of one level that are one of the next."""
+TINY = 1e-290
+"""Nearer to zero floats lose their digits, and a tenth of a scale would be nothing; beyond its inverse nothing is drawn."""
 
 Cell = tuple[str, int]
 """A character and whose it is: the layer's number, or one of the constants below."""
@@ -229,16 +231,17 @@ class Scale:
 
 def fitting(low: float, high: float, is_log: bool = False) -> Scale:
     """A scale with round ends around what there is. Logarithmic only where all is above 0."""
-    if not (math.isfinite(low) and math.isfinite(high)):
+    size = max(abs(low), abs(high))
+    if not size < 1 / TINY:
         return Scale(0.0, 1.0)
-    if is_log and low > 0.0:
+    if is_log and low > TINY:
         near = fitting(low, high)
         if high < 5 * low and near.low > 0.0:
             return Scale(near.low, near.high, True)
         floor, ceiling = _round_log(low, up=False), _round_log(high, up=True)
         return Scale(floor, ceiling if ceiling > floor else floor * 10, True)
-    if high <= low:
-        spread = abs(low) * 0.1 or 1.0
+    if high - low <= max(size * 1e-9, TINY):
+        spread = size * 0.1 if size > TINY else 1.0
         low, high = low - spread, high + spread
     grain = _grain((high - low) / 6)
     return Scale(math.floor(low / grain + 1e-9) * grain, math.ceil(high / grain - 1e-9) * grain)

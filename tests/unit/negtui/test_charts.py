@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from negtui import charts
@@ -73,6 +73,8 @@ def test_smoothing_has_no_bias_and_grows_with_the_list() -> None:
 
 
 @given(st.floats(-1e9, 1e9), st.floats(0, 1e9))
+@example(low=0.0, spread=2.2250738585e-313)
+@example(low=1e9, spread=2e-7)
 def test_scales_hold_what_they_are_for_with_round_ends(low: float, spread: float) -> None:
     scale = charts.fitting(low, low + spread)
     slack = 1e-6 * max(abs(low), spread, 1e-6)
@@ -88,6 +90,16 @@ def test_logarithmic_scales_hold_what_they_are_for(low: float, factor: float) ->
     assert scale.low <= low * (1 + 1e-6)
     assert scale.high >= low * factor * (1 - 1e-6)
     assert scale.value(scale.height(low)) == pytest.approx(low, rel=1e-6)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
+@example(low=5e-324, high=5e-324, is_log=True)
+@example(low=-1.7e308, high=1.7e308, is_log=False)
+def test_whatever_was_told_has_a_scale(low: float, high: float, is_log: bool) -> None:
+    low, high = sorted((low, high))
+    scale = charts.fitting(low, high, is_log)
+    assert scale.low < scale.high
+    assert 0.0 <= scale.height(low) <= scale.height(high) <= 1.0
 
 
 def test_a_logarithm_of_nothing_is_not_tried() -> None:
