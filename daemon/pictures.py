@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from daemon import files
 from daemon.engine.base import ModelIdentity, OnStep
+from daemon.picture_text import picture_text
 from daemon.protocol.arms import RefinerUse
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.events import Preview, StepProgress
@@ -196,25 +197,6 @@ def thumbnail_path(folder: Path, id: str, pixels: int) -> Path:
     return folder / THUMBNAILS_FOLDER / str(pixels) / f"{id}.webp"
 
 
-def picture_text(request: ImageRequest) -> dict[str, str]:
-    """The text chunks of a picture: its settings one by one, whole as JSON (`request`), and as other programs read them (`parameters`)."""
-    text = {"prompt": request.prompt, "seed": str(request.seed)}
-    if request.negative_prompt is not None:
-        text["negative_prompt"] = request.negative_prompt
-    text["request"] = msgspec.json.encode(request, order="sorted").decode()
-    return text | {"parameters": _parameters(request)}
-
-
-def read_request(path: Path) -> ImageRequest | None:
-    """The request a PNG was painted from, or None where it carries none that can be read."""
-    with Image.open(path) as image:
-        text = str(getattr(image, "text", {}).get("request", ""))
-    try:
-        return msgspec.json.decode(text.encode(), type=ImageRequest)
-    except msgspec.MsgspecError:
-        return None
-
-
 def whole_png_sha256(path: Path, size: tuple[int, int]) -> str | None:
     """The sha256 of a PNG of `size` (width, height) whose chunks are all there and sound, else None."""
     try:
@@ -239,20 +221,3 @@ def _complete_thumbnails(folder: Path, id: str) -> None:
         with Image.open(folder / f"{id}.png") as image:
             for pixels, path in missing.items():
                 files.write_atomic(path, encode_thumbnail(image, pixels), durable=False)
-
-
-def _parameters(request: ImageRequest) -> str:
-    """The settings in the one text chunk that AUTOMATIC1111's web UI writes and most picture tools read."""
-    lines = [request.prompt]
-    if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
-    fields = [
-        f"Steps: {request.num_inference_steps}",
-        f"CFG scale: {request.guidance_scale:g}",
-        f"Seed: {request.seed}",
-        f"Size: {request.width}x{request.height}",
-        f"Model hash: {request.base_sha256[:10]}",
-    ]
-    if request.refiner_sha256 is not None:
-        fields += [f"Refiner hash: {request.refiner_sha256[:10]}", f"Refiner switch at: {request.denoising_split:g}"]
-    return "\n".join([*lines, ", ".join(fields)])

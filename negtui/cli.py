@@ -107,6 +107,7 @@ def _add_pictures(add: _Add) -> None:
     show.add_argument("picture", metavar="FILE|ID", help="a file, the beginning of a picture's id, or SESSION/dataset/NAME.png")
     show.add_argument("--width", metavar="COLUMNS", type=int, help="at most so many cells wide; the terminal's width")
     show.add_argument("--height", metavar="ROWS", type=int, help="at most so many cells high; the terminal's height, at most 40")
+    show.add_argument("--info", action="store_true", help="what the file says of itself, in the picture's place")
     doctor = add("doctor", "doctor:doctor", "look at the terminal, the daemon, the GPU and the disk; what is wrong, what to do")
     for command in (show, doctor):
         images = ("auto", "kitty", "sixel", "half", "off")

@@ -36,13 +36,16 @@ class Row:
     notes: tuple[str, ...] = ()
 
 
-def draw_sheets(heading: str, columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[bytes]:
-    """Yield PNGs of at most `ROWS_PER_SHEET` rows each; all pictures are shown at one size."""
+def draw_sheets(heading: str, columns: Sequence[Column], rows: Sequence[Row], comment: str = "") -> Iterator[bytes]:
+    """Yield PNGs of at most `ROWS_PER_SHEET` rows each; all pictures are shown at one size.
+
+    What is written on a sheet is in its text chunks too (PNG's own `Title`, `Description`), with `comment` as `Comment`.
+    """
     pages = [rows[begin : begin + ROWS_PER_SHEET] for begin in range(0, len(rows), ROWS_PER_SHEET)]
     size = cell_size(_size_of(rows[0].picture_paths[0]), len(columns))
     titles = [f"{heading}, sheet {number} of {len(pages)}" if len(pages) > 1 else heading for number in range(1, len(pages) + 1)]
     for title, page in zip(titles, pages, strict=True):
-        yield encode_png(_draw(title, columns, page, size))
+        yield encode_png(_draw(title, columns, page, size), _sheet_text(title, columns, page, comment))
 
 
 def cell_size(size: tuple[int, int], num_columns: int) -> tuple[int, int]:
@@ -80,6 +83,12 @@ def _fitting(text: str, width: float, measure: Callable[[str], float]) -> str:
     if low < len(text) and not text[low].isspace() and " " in text[:low]:
         low = text.rindex(" ", 0, low) + 1
     return text[:low]
+
+
+def _sheet_text(title: str, columns: Sequence[Column], rows: Sequence[Row], comment: str) -> dict[str, str]:
+    description = [*(f"{column.name}: {column.title}" for column in columns), *(row.caption for row in rows)]
+    text = {"Title": title, "Description": "\n".join(description), "Software": "negtui", "Comment": comment}
+    return {name: words for name, words in text.items() if words}
 
 
 class _Page:

@@ -13,7 +13,7 @@ from daemon import files
 from daemon.comparison.findings import Findings, note
 from daemon.comparison.grid import Column, Row, draw_sheets
 from daemon.comparison.metrics import METRICS
-from daemon.comparison.report import render_report
+from daemon.comparison.report import render_report, settings
 from daemon.manifest import write_manifest
 from daemon.protocol.events import Effect
 from daemon.protocol.specs import ImageRecord
@@ -80,8 +80,10 @@ def _write_sheets(findings: Findings, folder: Path, images_path: Path, check: Ca
         for block in findings.blocks
     ]
     heading = f"{findings.job.session}: {findings.job.comparison.output_name}"
+    columns = [Column(arm.name, arm.title) for arm in findings.arms]
+    comment = "\n".join(f"{name}: {value}" for name, value in settings(findings))
     names = []
-    for number, sheet in enumerate(draw_sheets(heading, [Column(arm.name, arm.title) for arm in findings.arms], rows), 1):
+    for number, sheet in enumerate(draw_sheets(heading, columns, rows, comment), 1):
         names.append("sheet.png" if number == 1 else f"sheet-{number}.png")
         files.write_atomic(folder / names[-1], sheet)
         check()

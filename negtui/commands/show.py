@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
+import json
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,6 +20,7 @@ from daemon.protocol.events import ImageSaved
 from negtui.commands.exits import OK
 from negtui.commands.invocation import Daemon, Invocation, ask
 from negtui.output import clean
+from negtui.picture_text import told_by
 from negtui.pixels import kitty
 from negtui.pixels.base import Choice, fit
 from negtui.pixels.choose import choose, prepare
@@ -34,21 +37,34 @@ MIN_ID = 4
 
 
 async def show(arguments: argparse.Namespace, invocation: Invocation) -> int:
-    """`negtui show FILE|ID`"""
+    """`negtui show FILE|ID [--info]`"""
     told, content = await _find(arguments.picture, invocation)
     try:
         image = await asyncio.to_thread(decode, content)
+        said = await asyncio.to_thread(told_by, io.BytesIO(content)) if arguments.info else {}
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
         raise NegError(
             "invalid", f"{arguments.picture} is no picture that can be shown: {error}.", "PNG, WebP, JPEG and others are."
         ) from None
     output = invocation.output
-    output.object({**told, "width": image.width, "height": image.height})
-    if not output.as_json:
+    output.object({**told, "width": image.width, "height": image.height, **({"says": said} if arguments.info else {})})
+    if arguments.info:
+        output.line(f"{told['path']}  {image.width} x {image.height}")
+        for line in info_lines(said):
+            output.line(line)
+    elif not output.as_json:
         choice = await asyncio.to_thread(choice_for, output.stdout, arguments.images, ascii=arguments.ascii)
         await asyncio.to_thread(draw, image, output.stdout, choice, arguments.width, arguments.height)
         output.line(f"{told['path']}  {image.width} x {image.height}{_asked(told)}")
     return OK
+
+
+def info_lines(said: dict[str, Any]) -> list[str]:
+    """A line a setting, as the file says it."""
+    if not said:
+        return ["It says nothing of how it was made."]
+    width = max(len(name) for name in said)
+    return [f"{name:<{width}}  {value if _is_plain(value) else json.dumps(value, ensure_ascii=False)}" for name, value in said.items()]
 
 
 def choice_for(stream: TextIO, images: str | None, *, ascii: bool) -> Choice:
@@ -158,6 +174,10 @@ def fetch_of(daemon: Any) -> Callable[[str, str], Awaitable[bytes]]:
 
 def _may_be_id(named: str) -> bool:
     return len(named) >= MIN_ID and all(character in "0123456789abcdef" for character in named)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str) and "\n" not in value
 
 
 def _asked(told: dict[str, Any]) -> str:

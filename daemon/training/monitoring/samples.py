@@ -22,7 +22,8 @@ from daemon.engine.prompts import encode_for_base
 from daemon.engine.sampling import Progress, base_pipeline, count_steps, run_base
 from daemon.files import require_space
 from daemon.manifest import append_line
-from daemon.pictures import PaintPace, picture_text, save_picture, whole_png_sha256
+from daemon.picture_text import picture_text
+from daemon.pictures import PaintPace, save_picture, whole_png_sha256
 from daemon.protocol.events import SamplesSaved
 from daemon.protocol.specs import ImageRequest
 from daemon.protocol.training_spec import TrainingSpec

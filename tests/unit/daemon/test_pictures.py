@@ -4,13 +4,12 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from painting import IDENTITY, JPEG, MODEL, NUM_STEPS, Desk, draw, file_states, request
 from PIL import Image
 
 from daemon.engine.base import ModelIdentity
 from daemon.files import sha256_file
+from daemon.picture_text import picture_text
 from daemon.pictures import (
     PaintPace,
     encode_png,
@@ -18,8 +17,6 @@ from daemon.pictures import (
     image_id,
     make_request,
     paint_or_reuse,
-    picture_text,
-    read_request,
     save_picture,
     thumbnail_path,
     whole_png_sha256,
@@ -28,6 +25,7 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.events import Preview, StepProgress
 from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, SamplingSpec
 from daemon.recipe import Interrupted
+from negtui.picture_text import read_request
 
 
 def paint(desk: Desk, folder: Path, **changes: object):
@@ -41,31 +39,6 @@ def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
     assert sha256 == sha256_file(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as read:
         assert read.convert("RGB").tobytes() == draw(request()).tobytes()
-
-
-@given(prompt=st.text(max_size=300), negative=st.none() | st.text(max_size=100))
-def test_a_png_gives_back_the_request_it_was_painted_from(
-    tmp_path_factory: pytest.TempPathFactory, prompt: str, negative: str | None
-) -> None:
-    asked = request(prompt=prompt, negative_prompt=negative, width=8, height=8)
-    path = tmp_path_factory.mktemp("png") / "a.png"
-    path.write_bytes(encode_png(draw(asked), picture_text(asked)))
-    assert read_request(path) == asked
-
-
-def test_other_tools_find_the_settings_where_they_look(tmp_path: Path) -> None:
-    asked = request(prompt="a wolf, 狼", negative_prompt="wrong", guidance_scale=13.0, seed=84061037)
-    with Image.open(io.BytesIO(encode_png(draw(asked), picture_text(asked)))) as image:
-        text = image.text
-    assert text["prompt"] == "a wolf, 狼"
-    assert text["negative_prompt"] == "wrong"
-    assert text["parameters"].split("\n")[:2] == ["a wolf, 狼", "Negative prompt: wrong"]
-    assert "CFG scale: 13, Seed: 84061037, Size: 64x64" in text["parameters"]
-
-
-def test_a_png_without_settings_has_no_request(tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(encode_png(draw(request())))
-    assert read_request(tmp_path / "photo.png") is None
 
 
 @pytest.mark.parametrize(("width", "height", "expected"), [(1024, 512, (256, 128)), (64, 64, (64, 64)), (8, 1024, (2, 256))])

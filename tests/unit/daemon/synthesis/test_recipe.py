@@ -8,11 +8,11 @@ from painting import IDENTITY, MODEL, Desk, file_states
 
 from daemon.files import sha256_file
 from daemon.manifest import append_line, read_manifest
-from daemon.pictures import read_request
 from daemon.protocol.events import DurableEvent, ImageSaved, Logged, StepProgress
 from daemon.protocol.specs import SynthesisSpec, SynthesizeJob
 from daemon.recipe import Interrupted
 from daemon.synthesis.recipe import synthesize
+from negtui.picture_text import read_request
 
 
 def job(**changes: object) -> SynthesizeJob:

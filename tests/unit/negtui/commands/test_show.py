@@ -8,14 +8,29 @@ import msgspec
 import pytest
 from PIL import Image
 
+from daemon.picture_text import picture_text
+from daemon.pictures import encode_png, image_id
 from daemon.protocol import codec
 from daemon.protocol.commands import ReadEvents, StoredEvents
 from daemon.protocol.errors import NegError
+from daemon.protocol.specs import AdapterRequest, ImageRequest
 from negtui.commands.show import inline
 from negtui.pixels.base import Backend, Choice
 from tests.fake_daemon import JOBS, FakeDaemon, call, image
 from tests.fake_terminal import FakeTerminal, difference
 from tests.sample_pictures import png, typical
+
+ASKED = ImageRequest(
+    base_sha256="ba5e" * 16,
+    torch_dtype="float32",
+    adapters=(AdapterRequest(sha256="ab" * 32, weight=1.0),),
+    prompt="a wolf\nin \x1b[31mthe snow",
+    seed=7,
+    guidance_scale=5.0,
+    num_inference_steps=4,
+    width=64,
+    height=64,
+)
 
 
 class WithFiles(FakeDaemon):
@@ -66,6 +81,21 @@ def test_a_file_is_shown_without_a_daemon(tmp_path: Path) -> None:
     assert [len(line) for line in out.splitlines()[:5]] == [10] * 5
     code, out, _ = call(daemon, "--json", "show", str(path))
     assert json.loads(out) == {"path": str(path), "width": 512, "height": 512}
+
+
+def test_info_is_what_the_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_png(typical(64), picture_text(ASKED)))
+    code, out, _ = call(FakeDaemon(), "show", str(path), "--info")
+    assert code == 0
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines()[1:])
+    assert lines["id"] == image_id(ASKED)
+    assert lines["prompt"] == '"a wolf\\nin \\u001b[31mthe snow"'
+    assert lines["adapters"] == f'[{{"sha256": "{"ab" * 32}", "weight": 1.0}}]'
+    code, out, _ = call(FakeDaemon(), "--json", "show", str(path), "--info")
+    assert json.loads(out)["says"]["seed"] == 7
+    path.write_bytes(png(typical(64)))
+    assert "says nothing" in call(FakeDaemon(), "show", str(path), "--info")[1]
 
 
 def test_the_beginning_of_an_id_suffices() -> None:

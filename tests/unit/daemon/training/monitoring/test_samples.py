@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from tiny_sdxl import IDENTITY, RESOLUTION, SPEC, TinyEngine, make_context, stock_pipeline
 
-from daemon.pictures import read_request
 from daemon.protocol.events import EphemeralEvent, SamplesSaved, StepProgress
 from daemon.recipe import Interrupted
 from daemon.training.adapters.attach import attached
 from daemon.training.monitoring.sample_lines import Place, read_lines
 from daemon.training.monitoring.samples import Sampler
+from negtui.picture_text import read_request
 
 PROMPTS = ("a red circle", "(two)++ stars")
 SAMPLED = msgspec.structs.replace(SPEC, sample_prompts=PROMPTS, sample_num_inference_steps=3, sample_guidance_scale=4.0, sample_seed=5)
