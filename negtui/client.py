@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ import zmq
 
 from daemon.config import Places, places
 from daemon.protocol import codec
-from daemon.protocol.commands import AnyResult, Attached, Blob, Command, Credit, Failed, GetBlob, Hello, Ping, Pong, Submit, Welcome
+from daemon.protocol.commands import AnyResult, Attached, Command, Credit, Failed, Hello, Ping, Pong, Submit, Welcome
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import Preview
+from negtui.fetching import fetch
 from negtui.inbox import Inbox, Item
 from negtui.launch import ensure_daemon
 from negtui.line import Line, NoReply
@@ -34,9 +34,6 @@ REVIVE_SECONDS = 1.0
 REQUEST_SECONDS = 30.0
 RETRY_SECONDS = 0.05
 MAX_REPLY_BYTES = 16 * 1024 * 1024
-PIECE_BYTES = 262_144
-MAX_PIECES_IN_FLIGHT = 8
-MAX_FETCHES = 3
 
 T = TypeVar("T")
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -287,44 +284,7 @@ class Client:
 
     async def fetch(self, session: str, path: str, seconds: float = 120.0) -> bytes:
         """A file of a session, its hash checked. Raises `NegError` `not_found`, `conflict` (it keeps changing), `corrupt`, or `NoReply`."""
-        for _ in range(MAX_FETCHES):
-            content = await self._fetch(session, path, seconds)
-            if content is not None:
-                return content
-        raise NegError("conflict", f"{path} of {session} changes while it is read.", "Try again when it is finished.")
-
-    async def _fetch(self, session: str, path: str, seconds: float) -> bytes | None:
-        """A file, or None where it was replaced meanwhile."""
-        first, piece = await self._piece(session, path, 0, seconds)
-        content = bytearray(first.size)
-        content[: len(piece)] = piece
-        offsets = iter(range(len(piece), first.size, PIECE_BYTES)) if piece else iter(())
-        is_same = len(piece) > 0 or first.size == 0
-
-        async def fetch_rest() -> None:
-            nonlocal is_same
-            for offset in offsets:
-                blob, piece = await self._piece(session, path, offset, seconds)
-                is_same = is_same and blob.sha256 == first.sha256 and len(piece) == min(PIECE_BYTES, first.size - offset)
-                content[offset : offset + len(piece)] = piece
-
-        await asyncio.gather(*(fetch_rest() for _ in range(MAX_PIECES_IN_FLIGHT)))
-        if not is_same:
-            return None
-        if hashlib.sha256(content).hexdigest() != first.sha256:
-            raise NegError("corrupt", f"{path} of {session} came damaged.", "Try again.", retryable=True)
-        return bytes(content)
-
-    async def _piece(self, session: str, path: str, offset: int, seconds: float) -> tuple[Blob, bytes]:
-        while True:
-            result, attachments = await self._blob.ask(GetBlob(session=session, path=path, offset=offset, length=PIECE_BYTES), seconds)
-            if isinstance(result, Failed) and result.error.code in ("rate_limited", "busy"):
-                await asyncio.sleep(0.1)
-                continue
-            blob = _checked(result)
-            if not isinstance(blob, Blob) or len(attachments) != 1:
-                raise NegError("internal", f"A piece was asked for, {type(blob).__name__} came.")
-            return blob, attachments[0]
+        return await fetch(self._blob.ask, session, path, seconds)
 
     def _make_pipe(self, endpoint: str, on_message: Callable[[list[bytes]], None], on_down: Callable[[], None]) -> DealerPipe:
         return DealerPipe(self._context, endpoint, on_message, on_down)

@@ -95,14 +95,14 @@ def test_a_file_replaced_while_it_is_read_is_read_again(front: Any) -> None:
 
     async def trip() -> None:
         async with Client.connect(front.endpoints) as client:
-            piece = client._piece
+            ask = client._blob.ask
 
-            async def replace_then_piece(session: str, name: str, offset: int, seconds: float) -> Any:
-                if offset == 1_048_576 and path.read_bytes()[:1] == b"a":
+            async def replace_then_ask(command: GetBlob, seconds: float) -> Any:
+                if command.offset == 1_048_576 and path.read_bytes()[:1] == b"a":
                     path.write_bytes(b"b" * 2_000_000)
-                return await piece(session, name, offset, seconds)
+                return await ask(command, seconds)
 
-            client._piece = replace_then_piece  # type: ignore[method-assign]
+            client._blob.ask = replace_then_ask  # type: ignore[method-assign, assignment]
             assert await client.fetch("fake", "changing") == b"b" * 2_000_000
 
     asyncio.run(trip())
