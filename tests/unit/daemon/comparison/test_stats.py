@@ -6,15 +6,9 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.comparison.stats import paired_bootstrap, student_quantile
+from daemon.comparison.stats import paired_bootstrap
 
 figures = st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=30)
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 6, 11, 29, 30, 199, 5000])
-@pytest.mark.parametrize("probability", [0.9, 0.975, 0.995])
-def test_student_quantile_is_scipy_s(degrees: int, probability: float) -> None:
-    assert student_quantile(probability, degrees) == pytest.approx(scipy.stats.t.ppf(probability, degrees), rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -1,0 +1,33 @@
+"""A comparison's blocks for tests of voting: every picture has an id and a hash of its own, unless told otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+
+from daemon.protocol.results import ComparedBlock, ComparedCell
+from daemon.protocol.specs import ImageRecord, ImageRequest
+
+ARMS = ("baseline", "placebo", "target")
+
+
+def image(prompt: str, seed: int, arm: str, content: str = "") -> ImageRecord:
+    """`content` decides the hash; empty: a picture of its own."""
+    request = ImageRequest(
+        base_sha256="b", torch_dtype="float32", prompt=prompt, seed=seed, guidance_scale=5, num_inference_steps=4, width=64, height=64
+    )
+    id = hashlib.sha256(f"{prompt} {seed} {arm}".encode()).hexdigest()[:32]
+    sha256 = hashlib.sha256((content or id).encode()).hexdigest()
+    return ImageRecord(id=id, path=f"comparisons/images/{id}.png", sha256=sha256, request=request, arm=arm)
+
+
+def blocks(
+    num_prompts: int, num_seeds: int = 1, arms: Sequence[str] = ARMS, same: Collection[tuple[int, str]] = ()
+) -> tuple[ComparedBlock, ...]:
+    """`same`: (block's index, arm) whose picture is that of every other cell named so in its block."""
+    made = []
+    for index in range(num_prompts * num_seeds):
+        prompt, seed = f"a scene {index // num_seeds}", index % num_seeds
+        cells = tuple(ComparedCell(image=image(prompt, seed, arm, f"same {index}" if (index, arm) in same else "")) for arm in arms)
+        made.append(ComparedBlock(index=index, prompt=prompt, seed=seed, cells=cells))
+    return tuple(made)
