@@ -199,9 +199,10 @@ def _add_curation(add: _Add) -> None:
     plan = add("plan", "curation:plan", "what a synthesis would take: pictures, time, disk")
     plan.add_argument("name", metavar="NAME")
     plan.add_argument("--set", action="append", metavar="SECTION.FIELD=VALUE", help="as if this were set; may be repeated")
-    results = add("results", "curation:results", "what came of a comparison: means, differences, verdict")
+    results = add("results", "curation:results", "what came of a comparison: means, claims, differences, verdict")
     results.add_argument("name", metavar="NAME")
     results.add_argument("--comparison", metavar="C", help="its output_name; the one declared in session.toml, unless given")
+    results.add_argument("--all", action="store_true", help="every difference, also those of the look that are not clear")
     add("load", "models:load", "have a session's model in the worker's memory").add_argument("name", metavar="NAME")
     add("unload", "models:unload", "have the worker give its memory back")
 

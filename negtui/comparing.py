@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from daemon.protocol.commands import ComparedArm, ComparedBlock, ComparedCell, ComparisonAnswer
 from daemon.protocol.events import Effect, ImageSaved
+from negtui.findings import claim_lines, diagnosis_lines
 from negtui.output import clean
 
 GAIN = 4
@@ -149,13 +150,17 @@ def painted(images: Sequence[ImageSaved], session: str, name: str) -> Comparison
 
 
 def effect_lines(answer: ComparisonAnswer) -> list[str]:
-    """The verdict, then two lines a metric and pair of arms: means, paired difference, interval, what it says."""
+    """The verdict, the claims, then two lines a metric and pair of arms (means, difference, interval), and the guidance step by step."""
     lines = [clean(answer.verdict), ""]
+    if answer.claims:
+        lines += [*claim_lines(answer.claims), ""]
     for effect in answer.effects:
         lines += [f"{effect.metric}: {effect.arm} - {effect.against}", f"  {_figures(effect)}"]
     if answer.effects:
         confidence, blocks = 100 * answer.effects[0].confidence, answer.effects[0].num_blocks
         lines += ["", f"{confidence:.0f} % intervals of the paired difference over {blocks} blocks"]
+    if answer.diagnosis is not None:
+        lines += ["", *diagnosis_lines(answer.diagnosis)]
     return lines
 
 

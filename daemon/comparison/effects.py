@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from daemon.comparison.metrics import METRICS, Values
+from daemon.comparison.metrics import METRICS, QUALITY, Values, present
 from daemon.comparison.plan import Block
-from daemon.comparison.stats import MIN_CLUSTERS, Interval, paired_bootstrap
+from daemon.comparison.stats import MIN_CLUSTERS, MIN_HELD_CLUSTERS, Interval, held_bootstrap, paired_bootstrap
 from daemon.protocol.events import Effect
 
 CellValues = Mapping[tuple[int, str], Values]
 """(block's index, arm's name) -> figures by metric name."""
 
-MAX_ARMS_ALL_PAIRS = 12
+MAX_ARMS_ALL_PAIRS = 8
 """Beyond it arms are compared with the first only: the event must stay small."""
+LOOK = ("sharpness", "contrast", "saturation", "brightness", "diversity")
+"""What the verdict tells of the look; the other figures are of the same kinds."""
 
 
 def arm_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -26,9 +28,43 @@ def arm_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 def find_effects(blocks: Sequence[Block], names: Sequence[str], values: CellValues) -> tuple[Effect, ...]:
     """Paired differences with 95 % intervals, over the blocks in which both arms have the metric."""
-    present = [metric for metric in METRICS if any(metric in found for found in values.values())]
-    effects = (_effect(metric, arm, against, blocks, values) for metric in present for arm, against in arm_pairs(names))
+    pairs = arm_pairs(names)
+    effects = (find_effect(metric, arm, against, blocks, values) for metric in present(values.values()) for arm, against in pairs)
     return tuple(effect for effect in effects if effect is not None)
+
+
+def find_effect(
+    metric: str, arm: str, against: str, blocks: Sequence[Block], values: CellValues, held: Sequence[str] = ()
+) -> Effect | None:
+    """One paired difference; None where no block has the metric in both arms. Of `held` metrics, the difference where they are equal.
+
+    `held` takes `MIN_HELD_CLUSTERS` prompts, or what is left of a difference cannot be told: it is `unclear` then.
+    """
+    wanted = (metric, *held)
+    both = [block for block in blocks if all(name in values[block.index, one] for name in wanted for one in (arm, against))]
+    if not both:
+        return None
+    differences = {name: [values[block.index, arm][name] - values[block.index, against][name] for block in both] for name in wanted}
+    prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(block.prompt for block in both))}
+    clusters = [prompts[block.prompt] for block in both]
+    if held:
+        interval, least = held_bootstrap(differences[metric], [differences[name] for name in held], clusters), MIN_HELD_CLUSTERS
+    else:
+        interval, least = paired_bootstrap(differences[metric], clusters), MIN_CLUSTERS
+    return Effect(
+        metric=metric,
+        arm=arm,
+        against=against,
+        mean=sum(values[block.index, arm][metric] for block in both) / len(both),
+        mean_against=sum(values[block.index, against][metric] for block in both) / len(both),
+        difference=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        confidence=interval.confidence,
+        num_blocks=len(both),
+        better=METRICS[metric].better,
+        verdict=_judge(interval, METRICS[metric].better, least),
+    )
 
 
 def arm_means(names: Sequence[str], values: CellValues) -> dict[str, dict[str, float]]:
@@ -47,7 +83,7 @@ def verdict_in_words(effects: Sequence[Effect], names: Sequence[str], num_prompt
         return "There is one arm only: nothing to compare it with."
     target = names[-1]
     own = [effect for effect in effects if effect.arm == target]
-    quality = [metric for metric in METRICS if METRICS[metric].better != "neither" and any(effect.metric == metric for effect in own)]
+    quality = [metric for metric in QUALITY if any(effect.metric == metric for effect in own)]
     sentences = [_quality_sentence([effect for effect in own if effect.metric == metric]) for metric in quality]
     if not quality:
         sentences.append("No measure of quality was asked for (comparison.scorers), so nothing here says which arm is better.")
@@ -71,32 +107,8 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
-def _effect(metric: str, arm: str, against: str, blocks: Sequence[Block], values: CellValues) -> Effect | None:
-    both = [block for block in blocks if metric in values[block.index, arm] and metric in values[block.index, against]]
-    if not both:
-        return None
-    of_arm = [values[block.index, arm][metric] for block in both]
-    of_other = [values[block.index, against][metric] for block in both]
-    prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(block.prompt for block in both))}
-    interval = paired_bootstrap([x - y for x, y in zip(of_arm, of_other, strict=True)], [prompts[block.prompt] for block in both])
-    return Effect(
-        metric=metric,
-        arm=arm,
-        against=against,
-        mean=sum(of_arm) / len(both),
-        mean_against=sum(of_other) / len(both),
-        difference=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        confidence=interval.confidence,
-        num_blocks=len(both),
-        better=METRICS[metric].better,
-        verdict=_judge(interval, METRICS[metric].better),
-    )
-
-
-def _judge(interval: Interval, better: str) -> Literal["better", "worse", "different", "unclear"]:
-    if interval.confidence == 0 or interval.num_clusters < MIN_CLUSTERS or interval.low <= 0 <= interval.high:
+def _judge(interval: Interval, better: str, least_clusters: int) -> Literal["better", "worse", "different", "unclear"]:
+    if interval.confidence == 0 or interval.num_clusters < least_clusters or interval.low <= 0 <= interval.high:
         return "unclear"
     if better == "neither":
         return "different"
@@ -120,7 +132,7 @@ def _quality_sentence(effects: Sequence[Effect]) -> str:
 
 
 def _look_sentence(own: Sequence[Effect], baseline: str, has_won: bool) -> str:
-    changed = [effect for effect in own if effect.against == baseline and effect.verdict == "different"]
+    changed = [effect for effect in own if effect.against == baseline and effect.verdict == "different" and effect.metric in LOOK]
     if not changed:
         return ""
     listed = _listed([f"{effect.metric} ({signed(effect.difference)})" for effect in changed])

@@ -10,7 +10,8 @@ from daemon.comparison.effects import CellValues
 from daemon.comparison.metrics import Values
 from daemon.comparison.plan import Block
 from daemon.engine.base import ModelIdentity
-from daemon.protocol.events import Effect
+from daemon.protocol.diagnosis import Diagnosis
+from daemon.protocol.events import Claim, Effect
 from daemon.protocol.specs import CompareJob
 
 
@@ -25,9 +26,14 @@ class Findings:
     picture_ids: Mapping[tuple[int, str], str]
     values: CellValues
     means: Mapping[str, Mapping[str, float]]
+    """By arm and metric, `diversity` included: that is of an arm, no cell has it."""
     effects: tuple[Effect, ...]
     verdict: str
     scorers: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
+    """What the original model card claims, each with its effect, interval and verdict; empty where there is one arm."""
+    diagnosis: Diagnosis | None = None
+    """Guidance by step and arm, maps and training curves; None unless `comparison.diagnose_blocks` asks for them."""
 
 
 def note(values: Values) -> str:

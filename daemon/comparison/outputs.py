@@ -12,10 +12,11 @@ import msgspec
 from daemon import files
 from daemon.comparison.findings import Findings, note
 from daemon.comparison.grid import Column, Row, draw_sheets
-from daemon.comparison.metrics import METRICS
+from daemon.comparison.metrics import present
 from daemon.comparison.report import render_report, settings
 from daemon.manifest import write_manifest
-from daemon.protocol.events import Effect
+from daemon.protocol.diagnosis import Diagnosis
+from daemon.protocol.events import Claim, Effect
 from daemon.protocol.specs import ImageRecord
 
 
@@ -31,6 +32,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...]
     sheet_paths: tuple[str, ...]
     inputs_sha256: str
+    claims: tuple[Claim, ...] = ()
+    diagnosis: Diagnosis | None = None
 
 
 def write_outputs(
@@ -52,6 +55,8 @@ def write_outputs(
         effects=findings.effects,
         sheet_paths=tuple(sheets),
         inputs_sha256=inputs_sha256,
+        claims=findings.claims,
+        diagnosis=findings.diagnosis,
     )
     files.write_atomic(folder / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     return summary
@@ -95,7 +100,7 @@ def _write_sheets(findings: Findings, folder: Path, images_path: Path, check: Ca
 
 def _csv(findings: Findings) -> str:
     """A row a cell: block, prompt, seed, arm, image, then every metric (empty where the cell has none)."""
-    metrics = [name for name in METRICS if any(name in found for found in findings.values.values())]
+    metrics = present(findings.values.values())
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["block", "prompt", "seed", "arm", "image", *metrics])

@@ -6,16 +6,21 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from PIL import Image
 
 from daemon.comparison.arms import Arm, resolve_arms
+from daemon.comparison.claims import find_claims, find_roles
+from daemon.comparison.diversity import METRIC as DIVERSITY
+from daemon.comparison.diversity import find_diversity
 from daemon.comparison.effects import CellValues, arm_means, find_effects, verdict_in_words
+from daemon.comparison.features import MAX_PIXELS, features
 from daemon.comparison.findings import Findings
 from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
 from daemon.comparison.outputs import Summary, read_summary, write_outputs
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.engine.base import ModelIdentity
 from daemon.manifest import Manifest
-from daemon.pictures import PaintPace, image_id, paint_or_reuse
+from daemon.pictures import PaintPace, image_id, paint_or_reuse, thumbnail_path
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
@@ -70,7 +75,7 @@ def compare(job: CompareJob, context: JobContext) -> Iterator[DurableEvent]:
             values = _measure(comparison, records, context)
         context.check()
         with context.phase("report"):
-            findings = _find(comparison, records, values)
+            findings = _find(comparison, records, values, context)
             summary = write_outputs(findings, records, folder, inputs_sha256, context.check)
     yield _saved(summary, context)
 
@@ -125,9 +130,10 @@ def _measure(comparison: Comparison, records: Sequence[ImageRecord], context: Jo
     return {(cell.block.index, cell.arm.name): found[record.sha256] for cell, record in zip(comparison.cells, records, strict=True)}
 
 
-def _find(comparison: Comparison, records: Sequence[ImageRecord], values: CellValues) -> Findings:
+def _find(comparison: Comparison, records: Sequence[ImageRecord], values: CellValues, context: JobContext) -> Findings:
     names = [arm.name for arm in comparison.arms]
-    effects = find_effects(comparison.blocks, names, values)
+    measured = _with_diversity(comparison, records, values, context)
+    effects = find_effects(comparison.blocks, names, measured)
     return Findings(
         job=comparison.job,
         identity=comparison.identity,
@@ -135,11 +141,23 @@ def _find(comparison: Comparison, records: Sequence[ImageRecord], values: CellVa
         blocks=comparison.blocks,
         picture_ids={(cell.block.index, cell.arm.name): record.id for cell, record in zip(comparison.cells, records, strict=True)},
         values=values,
-        means=arm_means(names, values),
+        means=arm_means(names, measured),
         effects=effects,
         verdict=verdict_in_words(effects, names, len({block.prompt for block in comparison.blocks})),
         scorers=tuple(scorer.version for scorer in comparison.scorers),
+        claims=find_claims(comparison.blocks, find_roles(comparison.arms), values),
     )
+
+
+def _with_diversity(comparison: Comparison, records: Sequence[ImageRecord], values: CellValues, context: JobContext) -> CellValues:
+    """The figures of the cells, and at some of them what their arm's diversity is made of."""
+    found = {}
+    for cell, record in zip(comparison.cells, records, strict=True):
+        context.check()
+        with Image.open(thumbnail_path(context.session_path / IMAGES_FOLDER, record.id, MAX_PIXELS)) as image:
+            found[cell.block.index, cell.arm.name] = features(image)
+    diversity = find_diversity(comparison.blocks, [arm.name for arm in comparison.arms], found)
+    return {place: own | ({DIVERSITY: diversity[place]} if place in diversity else {}) for place, own in values.items()}
 
 
 def _inputs_sha256(comparison: Comparison, records: Sequence[ImageRecord]) -> str:
@@ -166,4 +184,5 @@ def _saved(summary: Summary, context: JobContext) -> ComparisonSaved:
         sheet_path=f"{folder}/sheet.png",
         effects=summary.effects,
         verdict=summary.verdict,
+        claims=summary.claims,
     )

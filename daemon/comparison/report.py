@@ -124,4 +124,4 @@ def confounds(findings: Findings) -> list[str]:
         found.append(
             f"There are {len(findings.effects)} intervals here, each at its own 95 %: about one in twenty misses the truth by chance."
         )
-    return [*found, "Sharpness, contrast, saturation, colourfulness and edge density describe a look. More of them is not better."]
+    return [*found, "Sharpness, texture, contrast, saturation, brightness and their kin describe a look. More of them is not better."]

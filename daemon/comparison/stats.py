@@ -17,6 +17,8 @@ Labels = npt.NDArray[np.int64]
 NUM_RESAMPLES = 10_000
 MIN_CLUSTERS = 6
 """With fewer, even all differences of one sign happen by chance more than once in twenty (2 / 2^5)."""
+MIN_HELD_CLUSTERS = 12
+"""Where other figures are held, some of the evidence goes into their coefficients."""
 _CHUNK = 1_000_000
 
 
@@ -47,12 +49,7 @@ def paired_bootstrap(
     Student's t, without which few clusters give too narrow an interval (Hesterberg, 2015, "What Teachers Should Know about
     the Bootstrap"). The draws are seeded by a hash of the figures.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if len(values) == 0:
-        raise ValueError("no differences: nothing to estimate")
-    labels = np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64)
-    if labels.max() == 0:
-        labels = np.arange(len(values))
+    values, labels = _labelled(differences, clusters)
     num_clusters, mean = int(labels.max()) + 1, float(values.mean())
     if num_clusters < 2:
         return Interval(mean, mean, mean, 0.0, len(values), num_clusters)
@@ -61,6 +58,58 @@ def paired_bootstrap(
     tail = expanded_tail(tail, num_clusters) if expand else tail
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(mean, float(low), float(high), confidence, len(values), num_clusters)
+
+
+def held_bootstrap(
+    differences: Sequence[float],
+    covariates: Sequence[Sequence[float]],
+    clusters: Sequence[int],
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Interval:
+    """The difference that is left where the covariates do not differ: the intercept a of  d_i = a + sum_k b_k x_ik + error_i.
+
+    `covariates[k][i]` is the difference of the k-th covariate (contrast, say) in block i. Least squares, the analysis of covariance of
+    paired differences; the interval is that of `paired_bootstrap`, with the fit made anew in every resample of whole clusters.
+    """
+    values, labels = _labelled(differences, clusters)
+    design_NK = np.stack([np.ones_like(values), *(np.asarray(column, dtype=np.float64) for column in covariates)], axis=1)
+    # In units of their spread: least squares of figures that differ a thousandfold would lose digits.
+    design_NK /= np.maximum(np.sqrt((design_NK**2).mean(axis=0)), 1e-300)
+    num_clusters = int(labels.max()) + 1
+    grams_CKK, sides_CK = _sums(labels, design_NK[:, :, None] * design_NK[:, None, :]), _sums(labels, design_NK * values[:, None])
+    mean = float(_intercepts(grams_CKK.sum(axis=0)[None], sides_CK.sum(axis=0)[None])[0])
+    if num_clusters < 2:
+        return Interval(mean, mean, mean, 0.0, len(values), num_clusters)
+    generator = np.random.default_rng(_seed(np.append(values, design_NK), labels))
+    counts_RC = generator.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), num_resamples).astype(np.float64)
+    found = _intercepts(np.einsum("rc,ckl->rkl", counts_RC, grams_CKK, optimize=True), counts_RC @ sides_CK)
+    tail = expanded_tail((1 - confidence) / 2, num_clusters)
+    low, high = np.quantile(found, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high), confidence, len(values), num_clusters)
+
+
+def _labelled(differences: Sequence[float], clusters: Sequence[int]) -> tuple[Floats, Labels]:
+    """The values and whose cluster each is, counted from 0; where all are of one cluster, each is its own."""
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) == 0:
+        raise ValueError("no differences: nothing to estimate")
+    labels = np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64)
+    return values, np.arange(len(values)) if labels.max() == 0 else labels
+
+
+def _sums(labels: Labels, rows: Floats) -> Floats:
+    """(N,), (N, ...) -> (C, ...): sums over each cluster's rows."""
+    found = np.zeros((int(labels.max()) + 1, *rows.shape[1:]))
+    np.add.at(found, labels, rows)
+    return found
+
+
+def _intercepts(grams_RKK: Floats, sides_RK: Floats) -> Floats:
+    """(R, K, K), (R, K) -> (R,): the first coefficient of least squares; the shortest solution where the covariates do not vary."""
+    solved: Floats = (np.linalg.pinv(grams_RKK, rcond=1e-9, hermitian=True) @ sides_RK[:, :, None])[:, 0, 0]
+    return solved
 
 
 def _resampled_means(values: Floats, labels: Labels, num_resamples: int, seed: int) -> Floats:

@@ -165,6 +165,43 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Literal["better", "worse", "different", "unclear"] = "unclear"
 
 
+ClaimVerdict = Literal[
+    "holds",
+    "not beyond placebo",
+    "not beyond contrast",
+    "only contrast",
+    "only contrast or saturation",
+    "reversed",
+    "unclear",
+    "not measured",
+]
+"""`not beyond`: nothing clear is left against the placebo, or with contrast held. `only`: and most of the difference is gone."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """One claim about what the negative adapter does (those of the original model card), and what the figures say of it.
+
+    Each effect is of the same arm, the target; None where nothing measures it, or there is no such arm.
+    """
+
+    name: str
+    """`saturation`, `texture`, `sharpness`, `artifacts`, `obedience`, ..."""
+    statement: str
+    """The claim in words."""
+    metric: str = ""
+    """What measures it; empty: nothing that was asked for."""
+    claimed: Literal["higher", "lower"] = "higher"
+    """The direction of the metric that the claim states."""
+    against_baseline: Effect | None = None
+    against_placebo: Effect | None = None
+    held: Effect | None = None
+    """`against_baseline` with what `held_metrics` names held: its `metric` is the one divided by contrast, or the same by regression."""
+    held_metrics: tuple[str, ...] = ()
+    verdict: ClaimVerdict
+    reading: str = ""
+    """Why that is the verdict, in a sentence."""
+
+
 class ComparisonSaved(Event, frozen=True, kw_only=True):
     job_id: str
     session: str
@@ -174,6 +211,7 @@ class ComparisonSaved(Event, frozen=True, kw_only=True):
     effects: tuple[Effect, ...]
     verdict: str
     """One or two sentences: did the target beat baseline and placebo, on what, by how much."""
+    claims: tuple[Claim, ...] = ()
 
     @property
     def key(self) -> str | None:

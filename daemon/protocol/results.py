@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.errors import ErrorDetail
-from daemon.protocol.events import Effect, JobRow, Mark
+from daemon.protocol.events import Claim, Effect, JobRow, Mark
 from daemon.protocol.fields import Prompt
 from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, ImageRecord, SessionSpec
 
@@ -198,6 +199,9 @@ class ComparisonAnswer(Result, frozen=True, kw_only=True):
     verdict: str
     report_path: str
     sheet_paths: tuple[str, ...]
+    claims: tuple[Claim, ...] = ()
+    diagnosis: Diagnosis | None = None
+    """With the first page only; its maps lie below the comparison's folder."""
 
 
 AnyResult = (

@@ -17,7 +17,8 @@ from daemon.manifest import read_manifest
 from daemon.protocol import codec
 from daemon.protocol.commands import ComparedArm, ComparedBlock, ComparedCell, ComparisonAnswer, ReadComparison
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import Effect
+from daemon.protocol.diagnosis import Diagnosis
+from daemon.protocol.events import Claim, Effect
 from daemon.sessions.allowed import did_you_mean
 from daemon.sessions.reading import require_session
 
@@ -34,6 +35,8 @@ class _Summary(msgspec.Struct, frozen=True, kw_only=True):
     means: dict[str, dict[str, float]] = {}
     effects: tuple[Effect, ...] = ()
     sheet_paths: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Comparisons:
             blocks=_fitting(found.blocks[command.after_block : command.after_block + command.limit]),
             num_blocks=len(found.blocks),
             effects=found.summary.effects,
+            claims=found.summary.claims,
+            diagnosis=found.summary.diagnosis if command.after_block == 0 else None,
             verdict=found.summary.verdict,
             report_path=f"{relative}/report.html",
             sheet_paths=tuple(f"{relative}/{name}" for name in found.summary.sheet_paths),

@@ -21,11 +21,11 @@ from daemon.protocol.commands import (
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ImagesFolder
 from daemon.protocol.specs import ImageRecord
-from negtui import wording
+from negtui import findings, wording
 from negtui.commands.exits import OK
 from negtui.commands.invocation import Daemon, Invocation, ask, session_name
 from negtui.commands.sessions import settings_changes
-from negtui.output import duration, quantity, table
+from negtui.output import Output, duration, quantity, table
 
 ID_CHARACTERS = 12
 
@@ -93,7 +93,7 @@ async def plan(arguments: argparse.Namespace, invocation: Invocation) -> int:
 
 
 async def results(arguments: argparse.Namespace, invocation: Invocation) -> int:
-    """`negtui results NAME [--comparison C]`: with --json an object a page of blocks."""
+    """`negtui results NAME [--comparison C] [--all]`: with --json an object a page of blocks."""
     output, name = invocation.output, session_name(arguments.name)
     async with invocation.daemon() as daemon:
         chosen = arguments.comparison or await _declared(daemon, name)
@@ -102,24 +102,28 @@ async def results(arguments: argparse.Namespace, invocation: Invocation) -> int:
             page = await ask(daemon, ReadComparison(session=name, name=chosen, after_block=begin), ComparisonAnswer)
             output.object({"comparison": page})
             if not pages and not output.as_json:
-                _print_results(page, invocation)
+                _print_results(page, output, arguments.all)
                 return OK
             begin, pages = begin + len(page.blocks), pages + 1
             if begin >= page.num_blocks or not page.blocks:
                 return OK
 
 
-def _print_results(page: ComparisonAnswer, invocation: Invocation) -> None:
-    output = invocation.output
-    metrics = list(dict.fromkeys(metric for arm in page.arms for metric in arm.means))
+def _print_results(page: ComparisonAnswer, output: Output, every: bool) -> None:
+    """Means, claims and why, the differences that say something (or every one), the verdict, the guidance."""
     output.result(f"{page.session}: {page.name!r} over {quantity(page.num_blocks, 'block')} (prompt x seed)")
-    rows = [(arm.name, *(f"{arm.means[metric]:.4g}" if metric in arm.means else "" for metric in metrics)) for arm in page.arms]
-    for line in table(("arm", *metrics), rows, indent="  ", right=frozenset(range(1, len(metrics) + 1))):
-        output.result(line)
-    output.result()
-    for line in wording.effects_table(page.effects):
-        output.result(line)
-    output.result()
+    shown = page.effects if every else findings.telling(page.effects)
+    parts = [findings.means_table({arm.name: arm.means for arm in page.arms})]
+    if page.claims:
+        parts.append(findings.claims_table(page.claims, readings=True))
+    parts.append(wording.effects_table(shown))
+    if len(shown) < len(page.effects):
+        parts[-1].append(f"  {len(page.effects) - len(shown)} differences of the look are not clear; --all shows them.")
+    if page.diagnosis is not None:
+        parts.append(findings.diagnosis_lines(page.diagnosis))
+    for part in parts:
+        for line in (*part, ""):
+            output.result(line)
     output.result(f"Verdict   {page.verdict}")
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.events import AdapterSaved, ComparisonSaved, ImageSaved, JobRow
-from negtui import wording
+from negtui import findings, wording
 from negtui.commands.invocation import Daemon, stored_events
 from negtui.output import Output, duration, quantity
 
@@ -79,11 +79,20 @@ def print_summary(summary: Summary, output: Output) -> None:
 
 
 def _print_comparison(summary: Summary, comparison: ComparisonSaved, output: Output) -> None:
-    if comparison.effects:
+    """The claims and what was measured of quality; all the rest is for `negtui results`."""
+    if comparison.claims:
         output.result()
-        output.result(f"Measures of {comparison.name!r} over {quantity(comparison.effects[0].num_blocks, 'block')} (prompt x seed)")
-        for line in wording.effects_table(comparison.effects):
+        output.result(f"Claims of {comparison.name!r}, held against the figures")
+        for line in findings.claims_table(comparison.claims):
             output.result(line)
+    shown = findings.quality(comparison.effects) if comparison.claims else comparison.effects
+    if shown:
+        output.result()
+        output.result(f"Measures of {comparison.name!r} over {quantity(shown[0].num_blocks, 'block')} (prompt x seed)")
+        for line in wording.effects_table(shown):
+            output.result(line)
+    if len(shown) < len(comparison.effects):
+        output.line(f"  All {len(comparison.effects)} differences: negtui results {summary.session} --comparison {comparison.name} --all")
     output.result()
     output.result(f"Verdict   {comparison.verdict}")
     output.result(f"Sheet     {_path(summary, comparison.sheet_path)}")

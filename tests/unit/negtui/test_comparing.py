@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from PIL import Image
 
 from daemon.protocol.commands import ComparisonAnswer, ReadComparison
-from daemon.protocol.events import ImageSaved
+from daemon.protocol.diagnosis import ArmGuidance, Diagnosis
+from daemon.protocol.events import Claim, ImageSaved
 from negtui import comparing
 from negtui.comparing import Looking
 from tests.curation_daemon import ARMS, CurationDaemon, painting, record
@@ -97,6 +99,16 @@ def test_words_are_clean_and_name_the_figures() -> None:
     copied = comparing.metadata(found)
     assert "\x1b" not in copied
     assert "Arm: baseline of toy/default" in copied
+
+
+def test_claims_stand_before_the_differences_and_the_guidance_behind() -> None:
+    answer = looking().answer
+    assert answer is not None
+    claim = Claim(name="artifacts", statement="fewer", verdict="not measured")
+    guidance = Diagnosis(blocks=(0,), arms=(ArmGuidance(arm="target", timesteps=(999.0,), curves={"guidance_norm": (0.5,)}),))
+    lines = comparing.effect_lines(msgspec.structs.replace(answer, claims=(claim,), diagnosis=guidance))
+    assert lines[2] == "artifacts: not measured"
+    assert lines.index("Guidance, step by step, over 1 block") > lines.index("flaw_probability: target - baseline")
 
 
 def test_nothing_is_said_where_nothing_is() -> None:

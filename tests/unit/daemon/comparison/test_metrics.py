@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from daemon.comparison.metrics import METRICS, colourfulness, edge_density, laplacian_variance, mean_saturation, measure
+from daemon.comparison.metrics import (
+    METRICS,
+    colourfulness,
+    edge_density,
+    laplacian_variance,
+    mean_saturation,
+    measure,
+    median_tile_deviation,
+    present,
+    well_exposedness,
+)
 
 
 def noise(seed: int = 0, size: int = 32) -> Image.Image:
@@ -14,12 +24,13 @@ def noise(seed: int = 0, size: int = 32) -> Image.Image:
 
 
 def test_a_flat_grey_picture_has_nothing() -> None:
-    assert set(measure(Image.new("RGB", (16, 16), (128, 128, 128))).values()) == {0.0}
+    found = measure(Image.new("RGB", (16, 16), (128, 128, 128)))
+    assert {name: value for name, value in found.items() if value} == {"brightness": 128 / 255, "exposure": pytest.approx(1, abs=1e-3)}
 
 
 def test_every_figure_is_described_and_finite() -> None:
     figures = measure(noise())
-    assert set(figures) == set(METRICS) - {"flaw_probability", "adherence"}
+    assert set(figures) == {name for name, metric in METRICS.items() if not metric.scorer} - {"diversity"}
     assert all(np.isfinite(value) and value > 0 for value in figures.values())
 
 
@@ -70,3 +81,40 @@ def test_edges_are_counted_at_a_step() -> None:
 def test_grey_and_palette_pictures_are_measured_as_rgb() -> None:
     grey = noise().convert("L")
     assert measure(grey) == measure(grey.convert("RGB"))
+
+
+@pytest.mark.parametrize("gain", [0.4, 0.7])
+def test_relative_figures_do_not_see_a_change_of_contrast(gain: float) -> None:
+    luma = np.asarray(noise(2, 64).convert("L"), np.float64)
+    plain, changed = (measure(Image.fromarray(np.round(found).astype(np.uint8))) for found in (luma, gain * luma + 40))
+    for name in ("sharpness", "texture"):
+        assert changed[name] < 0.8 * plain[name]
+        assert changed[f"relative_{name}"] == pytest.approx(plain[f"relative_{name}"], rel=2e-2)  # rounded to 8 bits
+
+
+def test_relative_figures_see_a_blur_that_keeps_contrast() -> None:
+    blurred = np.asarray(noise(2, 64).convert("L").filter(ImageFilter.GaussianBlur(2)), np.float64)
+    stretched = (blurred - blurred.mean()) / blurred.std() * 50 + 128
+    sharp = np.asarray(noise(2, 64).convert("L"), np.float64)
+    sharp = (sharp - sharp.mean()) / sharp.std() * 50 + 128
+    one, other = (measure(Image.fromarray(found.clip(0, 255).astype(np.uint8))) for found in (stretched, sharp))
+    assert one["contrast"] == pytest.approx(other["contrast"], rel=0.05)
+    assert one["relative_sharpness"] < 0.2 * other["relative_sharpness"]
+
+
+def test_texture_leaves_out_the_tiles_of_an_outline() -> None:
+    luma = np.zeros((64, 64))
+    luma[:, 30:] = 255
+    assert median_tile_deviation(luma) == 0
+    assert median_tile_deviation(luma[:4, 28:32]) == pytest.approx(127.5)
+    grain = np.random.default_rng(0).normal(100, 8, (64, 64))
+    assert median_tile_deviation(grain) == pytest.approx(8, rel=0.1)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(127.5, 1.0), (0.0, np.exp(-3 * 0.25 / 0.08)), (255.0, np.exp(-3 * 0.25 / 0.08))])
+def test_exposure_is_best_in_the_middle(level: float, expected: float) -> None:
+    assert well_exposedness(np.full((3, 4, 4), level)) == pytest.approx(expected)
+
+
+def test_present_metrics_come_in_their_order() -> None:
+    assert present([{"contrast": 0.1}, {"flaw_probability": 0.2, "contrast": 0.3}]) == ["flaw_probability", "contrast"]

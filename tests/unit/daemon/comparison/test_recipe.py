@@ -9,6 +9,7 @@ import pytest
 from comparing import ADAPTER, CountingScorer, job, prepare
 from painting import Desk, file_states
 
+from daemon.comparison.outputs import Summary
 from daemon.comparison.recipe import compare
 from daemon.files import sha256_file, write_atomic
 from daemon.protocol.codec import MAX_FRAME_BYTES, encode
@@ -37,6 +38,26 @@ def test_every_cell_and_then_the_comparison_is_told(tmp_path: Path) -> None:
     assert (tmp_path / saved.sheet_path).is_file()
     assert len({event.key for event in (*images, saved)}) == 13
     assert {event.phase for event in desk.told if isinstance(event, StepProgress)} == {"paint", "measure"}
+
+
+@pytest.mark.usefixtures("scorer")
+def test_claims_and_diversity_are_told_and_kept(tmp_path: Path) -> None:
+    *_, saved = compare(job(), Desk(prepare(tmp_path)).context)
+    assert [claim.name for claim in saved.claims] == [
+        "saturation",
+        "vibrance",
+        "texture",
+        "sharpness",
+        "exposure",
+        "artifacts",
+        "obedience",
+    ]
+    assert {claim.verdict for claim in saved.claims} == {"unclear"}
+    assert {effect.num_blocks for effect in saved.effects if effect.metric == "diversity"} == {4}
+    summary = msgspec.json.decode((tmp_path / "comparisons/default/summary.json").read_bytes(), type=Summary)
+    assert summary.claims == saved.claims
+    assert set(summary.means["target"]) >= {"diversity", "exposure", "relative_texture"}
+    assert "diversity" not in (tmp_path / "comparisons/default/metrics.csv").read_text()
 
 
 def test_a_rerun_paints_measures_and_writes_nothing_and_tells_the_same(tmp_path: Path, scorer: CountingScorer) -> None:

@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.comparison.stats import paired_bootstrap
+from daemon.comparison.stats import held_bootstrap, paired_bootstrap
 
 figures = st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=30)
 
@@ -87,3 +87,36 @@ def test_one_block_has_no_interval() -> None:
 def test_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no differences"):
         paired_bootstrap([], [])
+
+
+def test_what_is_left_where_covariates_are_equal_is_least_squares_intercept() -> None:
+    rng = np.random.default_rng(0)
+    contrast, saturation = rng.normal(0.1, 0.05, 50), rng.normal(1000.0, 300.0, 50)
+    differences = 0.2 + 3 * contrast - 0.001 * saturation + rng.normal(0, 0.01, 50)
+    expected = np.linalg.lstsq(np.stack([np.ones(50), contrast, saturation], axis=1), differences, rcond=None)[0][0]
+    found = held_bootstrap(differences.tolist(), [contrast.tolist(), saturation.tolist()], range(50))
+    assert found.mean == pytest.approx(expected)
+    assert found.low < 0.2 < found.high
+
+
+def test_covariates_that_do_not_vary_change_nothing() -> None:
+    values = np.random.default_rng(5).normal(0.3, 1.0, 60).tolist()
+    held, plain = held_bootstrap(values, [[0.0] * 60, [0.0] * 60], range(60)), paired_bootstrap(values, range(60))
+    assert held.mean == pytest.approx(plain.mean)
+    assert (held.low, held.high) == pytest.approx((plain.low, plain.high), abs=0.03)
+
+
+def test_held_intervals_cover_as_often_as_they_say() -> None:
+    """Clusters of three blocks share their noise; the true rest is 0.5."""
+    rng, covered, trials, clusters = np.random.default_rng(2), 0, 300, np.repeat(np.arange(25), 3)
+    for _ in range(trials):
+        contrast = rng.normal(0.2, 1.0, 75)
+        differences = 0.5 + contrast + rng.normal(0, 1.0, 25)[clusters] + rng.normal(0, 0.5, 75)
+        found = held_bootstrap(differences.tolist(), [contrast.tolist()], clusters.tolist(), num_resamples=800)
+        covered += found.low <= 0.5 <= found.high
+    assert 0.91 <= covered / trials <= 0.985
+
+
+def test_an_only_block_has_no_held_interval() -> None:
+    found = held_bootstrap([0.4], [[0.0]], [0])
+    assert (found.mean, found.low, found.high, found.confidence) == (pytest.approx(0.4), found.mean, found.mean, 0.0)

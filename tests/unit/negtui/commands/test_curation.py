@@ -121,6 +121,8 @@ def test_results_are_those_of_the_declared_comparison_and_all_pages_as_json() ->
     assert "toy: 'default' over 3 blocks" in out
     assert "1.5" in out
     assert "\x1b" not in out
+    assert "flaw_probability  target - baseline" in out
+    assert "not clear" not in out
     daemon = Pictures()
     _, out, _ = call(daemon, "results", "toy", "--comparison", "full", "--json")
     assert [json.loads(line)["comparison"]["blocks"][0]["index"] for line in out.splitlines()] == [0, 1, 2]

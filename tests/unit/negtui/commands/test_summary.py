@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from daemon.protocol.events import AdapterSaved, AnyEvent, JobRow
+from daemon.protocol.events import AdapterSaved, AnyEvent, Claim, ComparisonSaved, JobRow
 from tests.fake_daemon import FakeDaemon, call, good
 
 
@@ -39,3 +39,19 @@ def test_an_adapter_that_is_not_of_the_last_step_says_whose_weights_it_holds() -
     assert "          the weights of step 6: stopped by request after step 6 of 9\n" in out
     _, out, _ = call(FakeDaemon(good), "run", "toy")
     assert "the weights of step" not in out
+
+
+def test_a_comparison_of_many_measures_shows_its_claims_and_its_quality() -> None:
+    def claimed(row: JobRow) -> Iterator[AnyEvent]:
+        for event in good(row):
+            if isinstance(event, ComparisonSaved):
+                look = msgspec.structs.replace(event.effects[0], metric="contrast", better="neither", verdict="different")
+                claim = Claim(name="sharpness", statement="sharper", verdict="only contrast", against_baseline=look)
+                event = msgspec.structs.replace(event, claims=(claim,), effects=(*event.effects, look))
+            yield event
+
+    _, out, _ = call(FakeDaemon(claimed), "run", "toy")
+    assert "only contrast" in out
+    assert "  flaw_probability  target - baseline" in out
+    assert "  contrast " not in out
+    assert "All 2 differences: negtui results toy --comparison default --all" in out
