@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from daemon.adapters import tensors
 from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, sync_directory, write_atomic
-from daemon.training import tensors
 from daemon.training.optimizers.make import OptimizerState
 
 NUM_KEPT = 2

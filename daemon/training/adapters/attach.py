@@ -16,9 +16,10 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from daemon.adapters.headers import PeftSettings
 from daemon.protocol.errors import NegError
 from daemon.protocol.training_spec import TrainingSpec
-from daemon.training.adapters.metadata import PeftSettings, peft_settings
+from daemon.training.adapters.metadata import peft_settings
 from daemon.training.data.draws import draw_seed
 
 ADAPTER_NAME = "negtui_training"

@@ -1,14 +1,15 @@
-"""The model card of an adapter: a README.md as the hub reads it. Free of torch; says nothing of dates, people or places."""
+"""The model card of a trained adapter. Free of torch."""
 
 from __future__ import annotations
 
 import json
 
+from daemon.adapters import card
+from daemon.adapters.headers import public_name
 from daemon.protocol.training_spec import TrainingSpec
-from daemon.training.adapters.metadata import LOSS_WINDOW, TrainingRecord, is_hub_id, public_name
+from daemon.training.adapters.metadata import LOSS_WINDOW, TrainingRecord
 from daemon.training.plan import TrainingPlan, decisive_settings
 
-CARD_NAME = "README.md"
 DIFFUSERS_LOADS = "lora"
 ALWAYS_SHOWN = (
     "rank", "lora_alpha", "learning_rate", "max_train_steps", "train_batch_size", "gradient_accumulation_steps", "resolution", "seed",
@@ -20,24 +21,11 @@ HIDDEN = ("instance_data_dir", "class_data_dir")
 def model_card(plan: TrainingPlan, record: TrainingRecord) -> str:
     """Front matter, how to use the adapter as a negative one and as a plain one, and where it comes from. The licence is the reader's."""
     spec = plan.spec
-    use = _textual_inversion_use(spec) if spec.method == "textual_inversion" else _lora_use(spec)
-    sections = [_front_matter(plan), _summary(plan), use, _origin(plan, record), _settings(spec), _files(record)]
-    return "\n\n".join(section.strip() for section in sections) + "\n"
-
-
-def _front_matter(plan: TrainingPlan) -> str:
-    base = plan.job.model.base
-    is_inversion = plan.spec.method == "textual_inversion"
-    tags = ["text-to-image", "stable-diffusion-xl", "diffusers", "textual_inversion" if is_inversion else "lora"]
-    tags += [] if is_inversion else ["template:sd-lora"]
-    lines = [
-        f"base_model: {base}" if is_hub_id(base) else "# base_model: the hub id of the base it was trained on",
-        f"instance_prompt: {json.dumps(_trigger(plan.spec), ensure_ascii=False)}",
-        "# license: yours to choose; the base model's own may bind you",
-        "tags:",
-        *(f"- {tag}" for tag in tags),
-    ]
-    return "\n".join(["---", *lines, "---"])
+    is_inversion = spec.method == "textual_inversion"
+    matter = card.front_matter(plan.job.model.base, _trigger(spec), is_lora=not is_inversion)
+    use = _textual_inversion_use(spec) if is_inversion else _lora_use(spec)
+    files = card.files(record.file_sha256s, "`training.json` holds every setting and the hash of every image.")
+    return card.join(matter, _summary(plan), use, _origin(plan, record), _settings(spec), files)
 
 
 def _summary(plan: TrainingPlan) -> str:
@@ -50,32 +38,10 @@ If the images were bad ones, name them in the **negative** prompt: what the adap
 
 
 def _lora_use(spec: TrainingSpec) -> str:
-    return f"""## As a negative LoRA
-
-diffusers:
-
-{_code("python", _diffusers_code(spec))}
-
-ComfyUI: put `{spec.output_name}_kohya.safetensors` into `models/loras`, add it with *Load LoRA* (strength_model 1,
-strength_clip {1 if spec.train_text_encoder else 0}), and write `{spec.instance_prompt}` into the negative prompt.{_dora_remark(spec)}
-
-A1111 and its kin: put the same file into `models/Lora`, write `<lora:{spec.output_name}_kohya:1>` anywhere in the prompt,
-and `{spec.instance_prompt}` into the negative prompt.
-
-A subject or style is asked for the other way round: the same file, the words in the prompt."""
-
-
-def _diffusers_code(spec: TrainingSpec) -> str:
-    begin = """import torch
-from diffusers import StableDiffusionXLPipeline
-
-pipeline = StableDiffusionXLPipeline.from_pretrained("BASE_MODEL", torch_dtype=torch.float16).to("cuda")
-"""
-    end = f"""
-image = pipeline("a photo of a wolf", negative_prompt={spec.instance_prompt!r}, guidance_scale=7.5).images[0]"""
-    if spec.peft_type == DIFFUSERS_LOADS:
-        return begin + 'pipeline.load_lora_weights("FOLDER_OF_THIS_FILE", weight_name="pytorch_lora_weights.safetensors")' + end
-    return begin + _peft_code(spec) + end
+    load = card.LOAD_LORA_WEIGHTS if spec.peft_type == DIFFUSERS_LOADS else _peft_code(spec)
+    return card.lora_use(
+        spec.output_name, spec.instance_prompt, load=load, strength_clip=int(spec.train_text_encoder), remark=_dora_remark(spec)
+    )
 
 
 def _peft_code(spec: TrainingSpec) -> str:
@@ -106,7 +72,7 @@ def _textual_inversion_use(spec: TrainingSpec) -> str:
 
 diffusers:
 
-{_code("python", _embedding_code(spec.placeholder_token))}
+{card.code("python", _embedding_code(spec.placeholder_token))}
 
 ComfyUI: put the file into `models/embeddings` and write `embedding:` and its name into the negative prompt. A1111 and its kin: put it into
 `embeddings` and write its name there."""
@@ -141,30 +107,14 @@ def _origin(plan: TrainingPlan, record: TrainingRecord) -> str:
     ]
     remarks = [f"The weights are those of step {record.step}: {record.reason}."] if record.reason else []
     remarks += [f"Ordered while it trained: {'; '.join(record.orders)}."] if record.orders else []
-    return "\n\n".join(["## Where it comes from", _table(("", ""), rows), *remarks])
+    return "\n\n".join(["## Where it comes from", card.table(("", ""), rows), *remarks])
 
 
 def _settings(spec: TrainingSpec) -> str:
     """What differs from the defaults, and a few that everybody asks for."""
     plain, chosen = decisive_settings(TrainingSpec()), decisive_settings(spec)
-    asked = (
-        "rank",
-        "lora_alpha",
-        "learning_rate",
-        "max_train_steps",
-        "train_batch_size",
-        "gradient_accumulation_steps",
-        "resolution",
-        "seed",
-    )
-    hidden = ("instance_data_dir", "class_data_dir")
-    shown = [name for name in chosen if name not in hidden and (name in asked or chosen[name] != plain.get(name))]
-    return "## Settings\n\n" + _table(("option", "value"), [(f"`{name}`", f"`{json.dumps(chosen[name])}`") for name in shown])
-
-
-def _files(record: TrainingRecord) -> str:
-    rows = [(f"`{name}`", f"`{sha256}`") for name, sha256 in record.file_sha256s.items()]
-    return "## Files\n\n" + _table(("file", "sha256"), rows) + "\n\n`training.json` holds every setting and the hash of every image."
+    shown = [name for name in chosen if name not in HIDDEN and (name in ALWAYS_SHOWN or chosen[name] != plain.get(name))]
+    return "## Settings\n\n" + card.table(("option", "value"), [(f"`{name}`", f"`{json.dumps(chosen[name])}`") for name in shown])
 
 
 def _dora_remark(spec: TrainingSpec) -> str:
@@ -179,12 +129,3 @@ def _kind(spec: TrainingSpec) -> str:
 
 def _trigger(spec: TrainingSpec) -> str:
     return spec.placeholder_token if spec.method == "textual_inversion" else spec.instance_prompt
-
-
-def _code(language: str, text: str) -> str:
-    return f"```{language}\n{text.strip()}\n```"
-
-
-def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
-    lines = [head, ("---", "---"), *((left, right.replace("|", "\\|")) for left, right in rows)]
-    return "\n".join(f"| {left} | {right} |" for left, right in lines)

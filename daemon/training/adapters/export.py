@@ -1,67 +1,39 @@
-"""The finished adapter's place in the session. Free of torch.
-
-`adapters/<name>/` appears whole: weights, model card, provenance. An adapter of another run that stands there is moved to
-`<name>.<its fingerprint8>`, never overwritten.
-"""
+"""The finished adapter of a training, and its record, in the session. Free of torch."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, sha256_file, sync_directory, write_atomic
+from daemon.adapters import placing
+from daemon.adapters.placing import WEIGHTS_NAME, Place
+from daemon.files import sha256_file
+from daemon.models.embedding_files import EMBEDDING_FILE
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import AdapterSaved
 from daemon.protocol.training_spec import TrainingSpec
-from daemon.training.adapters.card import CARD_NAME, model_card
+from daemon.training.adapters.card import model_card
 from daemon.training.adapters.metadata import TrainingRecord
 from daemon.training.plan import TrainingPlan
 
-WEIGHTS_NAME = "pytorch_lora_weights.safetensors"
 RECORD_NAME = "training.json"
-MAX_NAME_LENGTH = 63
-WEIGHTS_NAMES = {"lora": WEIGHTS_NAME, "textual_inversion": "learned_embeds.safetensors"}
-"""By method, the file that is the result: its hash is the adapter's. diffusers' own names."""
 
 
 def weights_name(spec: TrainingSpec) -> str:
     """The file of an adapter folder that is the result of such a training."""
-    return WEIGHTS_NAMES[spec.method]
+    return EMBEDDING_FILE if spec.method == "textual_inversion" else WEIGHTS_NAME
 
 
 def find_finished(plan: TrainingPlan, warn: Callable[[str], None]) -> AdapterSaved | None:
-    """The adapter of this very run if it stands under its name, or did before another took the name: then it is moved back."""
-    if not _stands(plan, plan.adapter_path, warn):
-        aside = _aside_path(plan.adapter_path, plan.fingerprint)
-        if not _stands(plan, aside, warn):
-            return None
-        make_room(plan.adapter_path)
-        _move(aside, plan.adapter_path)
-    return _event(plan, reused=True)
+    """The adapter of this very run, if it is there; see `placing.find_finished`."""
+    return placing.find_finished(_place(plan), warn)
 
 
 def save_adapter(plan: TrainingPlan, files: Mapping[str, bytes], record: TrainingRecord) -> AdapterSaved:
     """Put weight files, model card and record under their name, all or none. Raises `NegError` `disk_full`."""
-    temporary = plan.adapter_path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    texts = {
-        CARD_NAME: model_card(plan, record).encode(),
-        RECORD_NAME: msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n",
-    }
-    try:
-        with disk_full_in_words(plan.adapter_path):
-            temporary.mkdir(parents=True)
-            for name, content in (*files.items(), *texts.items()):
-                write_atomic(temporary / name, content, durable=False)
-            make_room(plan.adapter_path)
-            commit_directory(temporary, plan.adapter_path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return _event(plan, reused=False)
+    return placing.save(_place(plan), files, model_card(plan, record), RECORD_NAME, record)
 
 
 def read_record(folder: Path) -> TrainingRecord | None:
@@ -86,59 +58,5 @@ def init_adapter_sha256(session_path: Path, spec: TrainingSpec) -> str | None:
     return sha256_file(path)
 
 
-def make_room(path: Path) -> None:
-    """Move what stands at an adapter's place aside, named by what it is."""
-    if not os.path.lexists(path):
-        return
-    _move(path, next(free for free in _free_paths(_aside_path(path, _what_is(path))) if not os.path.lexists(free)))
-
-
-def _stands(plan: TrainingPlan, folder: Path, warn: Callable[[str], None]) -> bool:
-    record = read_record(folder)
-    if record is None or record.fingerprint != plan.fingerprint:
-        return False
-    weights = folder / weights_name(plan.spec)
-    if weights.is_file() and sha256_file(weights) == record.adapter_sha256:
-        return True
-    warn(f"{plan.relative(weights)} is not the file that was trained; it is moved aside and made again.")
-    make_room(folder)
-    return False
-
-
-def _what_is(path: Path) -> str:
-    """The fingerprint of the run that made it; of files that no run made, or that changed since, their hash."""
-    record = read_record(path)
-    weights = path / (WEIGHTS_NAME if record is None else weights_name(record.spec))
-    found = sha256_file(weights) if weights.is_file() else "unknown"
-    return record.fingerprint if record is not None and record.adapter_sha256 == found else found
-
-
-def _aside_path(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.name[: MAX_NAME_LENGTH - 9]}.{what[:8]}")
-
-
-def _free_paths(path: Path) -> Iterator[Path]:
-    yield path
-    number = 2
-    while True:
-        suffix = f".{number}"
-        yield path.with_name(f"{path.name[: MAX_NAME_LENGTH - len(suffix)]}{suffix}")
-        number += 1
-
-
-def _move(source: Path, destination: Path) -> None:
-    source.rename(destination)
-    sync_directory(destination.parent)
-
-
-def _event(plan: TrainingPlan, *, reused: bool) -> AdapterSaved:
-    weights = plan.adapter_path / weights_name(plan.spec)
-    return AdapterSaved(
-        job_id=plan.job_id,
-        session=plan.job.session,
-        name=plan.spec.output_name,
-        path=plan.relative(weights),
-        sha256=sha256_file(weights),
-        num_bytes=weights.stat().st_size,
-        reused=reused,
-    )
+def _place(plan: TrainingPlan) -> Place:
+    return Place(plan.job_id, plan.job.session, plan.session_path, plan.spec.output_name, plan.fingerprint, weights_name(plan.spec))

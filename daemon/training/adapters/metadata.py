@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from daemon.models.adapter_files import OWN_PEFT_METADATA, PEFT_METADATA
+from daemon.adapters import headers
+from daemon.adapters.headers import PeftSettings, modelspec_prediction_type, public_name
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.training.monitoring.metrics import Point
 from daemon.training.plan import TrainingPlan, decisive_settings, lora_alpha
@@ -26,11 +25,6 @@ ATTENTION = ("to_k", "to_out.0", "to_q", "to_v")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
 CONVOLUTION = ("conv1", "conv2", "conv_shortcut")
 TEXT_ENCODER = ("k_proj", "out_proj", "q_proj", "v_proj")
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-
-PeftSettings = dict[str, dict[str, Any]]
-"""Component -> fields of peft's LoraConfig, LoHaConfig or LoKrConfig, the latter two with their `peft_type`."""
 
 
 class LossSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,28 +81,27 @@ def target_modules(spec: TrainingSpec) -> tuple[str, ...]:
 
 
 def diffusers_header(plan: TrainingPlan, settings: PeftSettings, points: Sequence[Point]) -> dict[str, str]:
-    """Header of the file in diffusers' keys: peft's settings under the name that diffusers reads, and where the weights come from."""
-    return {"format": "pt", PEFT_METADATA: _peft_json(settings), **provenance(plan, points)}
+    """Header of the file in diffusers' keys."""
+    return headers.diffusers_header(settings, _origin(plan, points))
 
 
 def kohya_header(
     plan: TrainingPlan, settings: PeftSettings, points: Sequence[Point], tensors_sha256: str, prediction_type: str
 ) -> dict[str, str]:
-    """Header of the file in kohya's keys: `ss_*` as sd-scripts writes them, modelspec 1.0.1, and ours. The name is in it too."""
-    return {
-        "format": "pt",
-        OWN_PEFT_METADATA: _peft_json(settings),
-        "sshs_model_hash": tensors_sha256,
-        **_sd_scripts(plan, len(points)),
-        **_modelspec(plan, tensors_sha256, prediction_type),
-        **provenance(plan, points),
-    }
+    """Header of the file in kohya's keys. The name is in it too."""
+    sd_scripts = _sd_scripts(plan, len(points))
+    return headers.kohya_header(settings, _origin(plan, points), tensors_sha256, sd_scripts, _modelspec(plan, prediction_type))
 
 
 def provenance(plan: TrainingPlan, points: Sequence[Point]) -> dict[str, str]:
-    """`negtui.*` of a header: where the weights come from, every setting that decides them, and how the loss fell."""
+    """What the header of a learned embedding tells of its origin."""
+    return headers.own(_origin(plan, points))
+
+
+def _origin(plan: TrainingPlan, points: Sequence[Point]) -> dict[str, str]:
+    """Where the weights come from, every setting that decides them, and how the loss fell."""
     loss = loss_summary(points)
-    found = {
+    return {
         "fingerprint": plan.fingerprint,
         "base_sha256": plan.identity.base_sha256,
         "vae_sha256": plan.identity.vae_sha256 or "",
@@ -121,7 +114,6 @@ def provenance(plan: TrainingPlan, points: Sequence[Point]) -> dict[str, str]:
         "loss_last": "" if loss.last is None else f"{loss.last:.6g}",
         "settings": json.dumps(decisive_settings(plan.spec), sort_keys=True),
     }
-    return {f"negtui.{key}": value for key, value in found.items()}
 
 
 def make_record(
@@ -167,12 +159,7 @@ def _settings(spec: TrainingSpec, targets: tuple[str, ...]) -> dict[str, Any]:
     return {**plain, "init_lora_weights": "gaussian", "lora_dropout": 0.0, **chosen}
 
 
-def _peft_json(settings: PeftSettings) -> str:
-    named = {f"{component}.{field}": value for component, fields in settings.items() for field, value in fields.items()}
-    return json.dumps(named, indent=2, sort_keys=True)
-
-
-def _sd_scripts(plan: TrainingPlan, num_steps: int) -> dict[str, str]:
+def _sd_scripts(plan: TrainingPlan, num_steps: int) -> dict[str, object]:
     """Names and spellings of `train_network.py` (kohya-ss/sd-scripts); what it would say of dates and versions is left out."""
     spec = plan.spec
     is_lora = spec.peft_type == "lora"
@@ -181,15 +168,13 @@ def _sd_scripts(plan: TrainingPlan, num_steps: int) -> dict[str, str]:
         network_args["dora_wd"] = "True"
     if "convolution" in spec.target_modules:
         network_args |= {"conv_dim": str(spec.rank), "conv_alpha": f"{kohya_alpha(spec):g}"}
-    found: dict[str, object] = {
+    return {
         "ss_output_name": spec.output_name,
         "ss_network_module": "networks.lora" if is_lora and not spec.use_dora else "lycoris.kohya",
         "ss_network_dim": spec.rank,
         "ss_network_alpha": f"{kohya_alpha(spec):g}",
         "ss_network_args": json.dumps(network_args) if network_args else None,
         "ss_network_dropout": spec.lora_dropout or None,
-        "ss_base_model_version": "sdxl_base_v1-0",
-        "ss_v2": False,
         "ss_sd_model_name": public_name(plan.job.model.base),
         "ss_new_sd_model_hash": plan.identity.base_sha256,
         "ss_new_vae_hash": plan.identity.vae_sha256,
@@ -218,25 +203,18 @@ def _sd_scripts(plan: TrainingPlan, num_steps: int) -> dict[str, str]:
         "ss_cache_latents": True,
         "ss_tag_frequency": json.dumps({"dataset": tag_frequency(plan)}),
     }
-    return {name: str(value) for name, value in found.items()}
 
 
-def _modelspec(plan: TrainingPlan, tensors_sha256: str, prediction_type: str) -> dict[str, str]:
-    """ModelSpec 1.0.1 (Stability-AI/ModelSpec) as sd-scripts fills it for a LoRA of SDXL."""
+def _modelspec(plan: TrainingPlan, prediction_type: str) -> dict[str, str]:
     spec = plan.spec
-    found = {
-        "sai_model_spec": "1.0.1",
-        "architecture": "stable-diffusion-xl-v1-base/lora",
-        "implementation": "https://github.com/Stability-AI/generative-models",
+    return {
         "title": spec.output_name,
         "resolution": f"{spec.resolution}x{spec.resolution}",
-        "hash_sha256": f"0x{tensors_sha256}",
         "trigger_phrase": spec.instance_prompt,
         "usage_hint": f"As a negative LoRA: with {spec.instance_prompt!r} in the negative prompt.",
-        "prediction_type": "v" if prediction_type == "v_prediction" else "epsilon",
+        "prediction_type": modelspec_prediction_type(prediction_type),
         "timestep_range": f"{spec.min_timestep},{spec.max_timestep}",
     }
-    return {f"modelspec.{name}": value for name, value in found.items()}
 
 
 def kohya_alpha(spec: TrainingSpec) -> float:
@@ -248,16 +226,6 @@ def tag_frequency(plan: TrainingPlan) -> dict[str, int]:
     """How many images have each comma-separated piece of a caption; without captions that is the instance prompt."""
     captions = [image.caption for image in plan.dataset.images]
     return dict(sorted(Counter(tag.strip() for caption in captions for tag in caption.split(",") if tag.strip()).items()))
-
-
-def is_hub_id(reference: str) -> bool:
-    """Whether a model is named by its repository on the hub."""
-    return _HUB_ID.fullmatch(reference) is not None and not Path(reference).exists()
-
-
-def public_name(reference: str) -> str:
-    """A model as a stranger may know it: a hub id or `toy`; of a place on this machine its last name only."""
-    return reference if is_hub_id(reference) else Path(reference).expanduser().name
 
 
 def _mean_loss(points: Sequence[Point]) -> float | None:

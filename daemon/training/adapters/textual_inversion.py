@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from daemon.adapters import tensors
 from daemon.engine.embeddings import PlaceholderTokenizer, looked_up
 from daemon.models.embedding_files import CLIP_G, CLIP_L, PLACEHOLDER_KEY
 from daemon.protocol.errors import NegError
 from daemon.protocol.training_spec import TrainingSpec
-from daemon.training import tensors
 from daemon.training.adapters.attach import copy_into
 
 _ENCODERS = {"text_encoder": ("tokenizer", CLIP_L), "text_encoder_2": ("tokenizer_2", CLIP_G)}

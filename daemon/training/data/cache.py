@@ -18,12 +18,12 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
+from daemon.adapters import tensors
 from daemon.engine.base import ModelIdentity
 from daemon.engine.memory import at_work
 from daemon.files import write_atomic
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
-from daemon.training import tensors
 from daemon.training.data.dataset import TrainingImage, read_image
 from daemon.training.data.decoding import printable
 from daemon.training.data.views import View, cut

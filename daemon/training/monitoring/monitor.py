@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
+from daemon.adapters import tensors
 from daemon.protocol.events import DurableEvent, Logged, SamplesSaved, StepProgress
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.recipe import JobContext
-from daemon.training import tensors
 from daemon.training.monitoring.held_out import NUM_TIMESTEPS, Denoiser, HeldOutBatch, held_out_loss
 from daemon.training.monitoring.influence import Influence
 from daemon.training.monitoring.metrics import Measurement

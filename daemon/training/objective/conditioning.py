@@ -15,11 +15,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from daemon.adapters import tensors
 from daemon.engine.base import ModelIdentity
 from daemon.files import write_atomic
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.training_spec import TrainingSpec
-from daemon.training import tensors
 
 FORMAT_VERSION = 1
 MAX_RESIDENT_BYTES = 2**26

@@ -10,11 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny_sdxl import SPEC, make_parts, stock_pipeline
 
+from daemon.adapters.formats import from_diffusers, to_diffusers
 from daemon.engine.adapter_loading import put_on, take_off
 from daemon.engine.adapter_reading import read_adapter
 from daemon.protocol.errors import NegError
 from daemon.training.adapters.attach import attached
-from daemon.training.adapters.formats import adapter_files, from_diffusers, read_init_adapter, to_diffusers
+from daemon.training.adapters.formats import adapter_files, read_init_adapter
 from daemon.training.monitoring.metrics import Point
 
 POINTS = [Point(step, 1 / step, 1e-4, 1.0) for step in range(1, 15)]

@@ -8,13 +8,11 @@ from tiny_sdxl import IDENTITY, SPEC
 from daemon.models.adapter_files import peft_settings_in
 from daemon.training.adapters.metadata import (
     diffusers_header,
-    is_hub_id,
     kohya_alpha,
     kohya_header,
     loss_summary,
     make_record,
     peft_settings,
-    public_name,
     tag_frequency,
 )
 from daemon.training.monitoring.metrics import Point
@@ -105,18 +103,3 @@ def test_the_record_knows_every_file(tmp_path: Path) -> None:
 
 def test_no_steps_no_loss() -> None:
     assert (loss_summary([]).first, loss_summary([]).last) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("reference", "name", "is_hub"),
-    [
-        ("stabilityai/stable-diffusion-xl-base-1.0", "stabilityai/stable-diffusion-xl-base-1.0", True),
-        ("toy", "toy", False),
-        ("/home/me/models/mine.safetensors", "mine.safetensors", False),
-        ("./models/mine", "mine", False),
-        ("~/mine", "mine", False),
-    ],
-)
-def test_places_on_this_machine_are_not_told(reference: str, name: str, is_hub: bool) -> None:
-    assert public_name(reference) == name
-    assert is_hub_id(reference) == is_hub

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.adapters import tensors
 from daemon.protocol.training_spec import TrainingSpec
-from daemon.training import tensors
 from daemon.training.checkpoint import TrainerState, load_checkpoint, save_checkpoint
 from daemon.training.optimizers import kinds
 from daemon.training.optimizers.make import AdapterOptimizer, OptimizerState

@@ -2,7 +2,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from daemon.training.tensors import from_bytes, to_bytes
+from daemon.adapters.tensors import from_bytes, to_bytes
 
 WEIGHTS = {"b.weight": torch.arange(6.0).view(2, 3), "a": torch.ones(3, dtype=torch.float16), "empty": torch.zeros(0, 4)}
 METADATA = {f"key {number}": "ä\n" * number for number in range(12)}
