@@ -14,6 +14,7 @@ from daemon.front.peers import Limits, Peer
 from daemon.front.picture_commands import PictureCommands
 from daemon.front.router import Handler, Reply
 from daemon.front.session_commands import SessionCommands
+from daemon.front.vote_commands import VoteCommands
 from daemon.jobs.queue import JobQueue
 from daemon.protocol import codec
 from daemon.protocol.commands import (
@@ -50,7 +51,6 @@ from daemon.protocol.link import DropModels, HoldModel
 from daemon.protocol.orders import Order
 from daemon.store.events import EventLog
 
-MAX_REPLY_BYTES = 4 * 1024 * 1024
 MAX_SNAPSHOT_JOBS = 1000
 
 
@@ -84,6 +84,7 @@ class Front:
         return {
             **SessionCommands(self.queue, marking).table(),
             **PictureCommands(self.queue, marking).table(),
+            **VoteCommands(self.queue, marking).table(),
             Hello: self.hello,
             Attach: self.attach,
             Credit: self.credit,
@@ -179,7 +180,7 @@ class Front:
         size, fitting = 0, 0
         for event in found:
             size += len(event.body)
-            if fitting and size > MAX_REPLY_BYTES:
+            if fitting and size > codec.MAX_REPLY_BYTES:
                 break
             fitting += 1
         found = found[:fitting]
@@ -208,7 +209,7 @@ class Front:
         return Reply(Draining(), then=self.drain)
 
 
-def newest_fitting(jobs: Sequence[JobRow], max_bytes: int = MAX_REPLY_BYTES) -> tuple[JobRow, ...]:
+def newest_fitting(jobs: Sequence[JobRow], max_bytes: int = codec.MAX_REPLY_BYTES) -> tuple[JobRow, ...]:
     """The newest of `jobs` (oldest first) that fit into one reply; at least one, if there is one."""
     size = 0
     for count, job in enumerate(reversed(jobs)):

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from daemon.manifest import append_line
-from daemon.protocol.voting import Choice, RoundSpec, Vote
+from daemon.protocol.voting import Choice, RoundRow, RoundSpec, Vote
 
 VOTES_FILE = "votes.jsonl"
 CHOICES: tuple[Choice, ...] = ("first", "second", "third")
@@ -33,6 +33,7 @@ class Opened(_Line, frozen=True, kw_only=True):
     arms: tuple[str, ...]
     """Of the comparison, in its order."""
     pictures_sha256: str
+    num_trials: int
 
 
 class Voted(_Line, frozen=True, kw_only=True):
@@ -75,6 +76,18 @@ class Round:
     @property
     def id(self) -> str:
         return self.opened.round_id
+
+    @property
+    def row(self) -> RoundRow:
+        """It at a glance."""
+        return RoundRow(
+            id=self.id,
+            voter=self.opened.voter,
+            num_trials=self.opened.num_trials,
+            num_voted=len(self.votes),
+            is_closed=self.is_closed,
+            opened=self.opened.time,
+        )
 
 
 def read_rounds(folder: Path) -> dict[str, Round]:

@@ -9,7 +9,7 @@ import hashlib
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -21,8 +21,11 @@ MAGIC = b"NEG"
 MAJOR = 1
 MAX_FRAME_BYTES = 256 * 1024
 MAX_FRAMES = 8
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+"""A page of an answer is kept below this."""
 
 Kind = Literal["REQ", "REP", "EVT"]
+T = TypeVar("T")
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
@@ -94,6 +97,16 @@ def decode_event(frame: bytes) -> AnyEvent:
 def canonical_sha256(struct: Any) -> str:
     """Hash of a struct's canonical JSON (sorted keys): equal settings, equal hash, on every machine and version."""
     return hashlib.sha256(msgspec.json.encode(struct, order="sorted")).hexdigest()
+
+
+def fitting(structs: Sequence[T]) -> tuple[T, ...]:
+    """The first of them that fit into one answer; at least one, if there is one."""
+    size = 0
+    for count, struct in enumerate(structs):
+        size += len(_encoder.encode(struct))
+        if count and size > MAX_REPLY_BYTES:
+            return tuple(structs[:count])
+    return tuple(structs)
 
 
 def _decode_tagged(decoder: msgspec.msgpack.Decoder[Any], frame: bytes, what: str) -> Any:

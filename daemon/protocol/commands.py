@@ -31,6 +31,7 @@ from daemon.protocol.results import Ordered as Ordered
 from daemon.protocol.results import Plan as Plan
 from daemon.protocol.results import Pong as Pong
 from daemon.protocol.results import Result as Result
+from daemon.protocol.results import RoundAnswer as RoundAnswer
 from daemon.protocol.results import SessionAnswer as SessionAnswer
 from daemon.protocol.results import SessionDeleted as SessionDeleted
 from daemon.protocol.results import SessionRow as SessionRow
@@ -38,8 +39,11 @@ from daemon.protocol.results import Sessions as Sessions
 from daemon.protocol.results import Snapshot as Snapshot
 from daemon.protocol.results import StoredEvents as StoredEvents
 from daemon.protocol.results import Submitted as Submitted
+from daemon.protocol.results import Votes as Votes
+from daemon.protocol.results import VotesAnswer as VotesAnswer
 from daemon.protocol.results import Welcome as Welcome
 from daemon.protocol.specs import JobSpec, Status
+from daemon.protocol.voting import Choice, RoundId, RoundSpec
 
 Key = Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -242,6 +246,59 @@ class ReadComparison(Command, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
 
 
+class OpenRound(Command, frozen=True, kw_only=True):
+    """Begin a round of blind votes on a finished comparison, or go on with the one that this voter has open there."""
+
+    session: Name
+    comparison: Name
+    voter: Name
+    spec: RoundSpec | None = None
+    """None: whatever the open one is, or a round of everything."""
+
+
+class CastVote(Command, frozen=True, kw_only=True):
+    """Answer one trial. The same answer again does no more; another one is a conflict: undo first."""
+
+    session: Name
+    comparison: Name
+    round_id: RoundId
+    number: Annotated[int, Meta(ge=0, le=2**31)]
+    choice: Choice
+
+
+class UndoVote(Command, frozen=True, kw_only=True):
+    """Take the answer to a trial back; it is the next one then."""
+
+    session: Name
+    comparison: Name
+    round_id: RoundId
+    number: Annotated[int, Meta(ge=0, le=2**31)]
+
+
+class CloseRound(Command, frozen=True, kw_only=True):
+    """End a round: nothing is added, and its votes count. Only now are names told."""
+
+    session: Name
+    comparison: Name
+    round_id: RoundId
+
+
+class ReadVotes(Command, frozen=True, kw_only=True):
+    """The rounds of a comparison, and what the closed ones say."""
+
+    session: Name
+    comparison: Name
+
+
+class ListVotes(Command, frozen=True, kw_only=True):
+    """A page of the votes of closed rounds, as they were cast: those from the `after`-th on."""
+
+    session: Name
+    comparison: Name
+    after: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    limit: Annotated[int, Meta(ge=1, le=2000)] = 500
+
+
 class Drain(Command, frozen=True, kw_only=True):
     """Stop: the running job stops at its next step boundary and goes on at the next start."""
 
@@ -285,6 +342,12 @@ AnyCommand = (
     | LoadModel
     | UnloadModel
     | ReadComparison
+    | OpenRound
+    | CastVote
+    | UndoVote
+    | CloseRound
+    | ReadVotes
+    | ListVotes
     | Drain
     | GetBlob
 )

@@ -12,6 +12,7 @@ import msgspec
 
 from daemon.protocol.errors import ErrorDetail
 from daemon.protocol.specs import ImageRecord, JobSpec, Status
+from daemon.protocol.voting import Choice
 
 ImagesFolder = Literal["dataset", "class_images"]
 """Where a session's pictures lie that people decide on."""
@@ -241,6 +242,45 @@ class ImagesMarked(Event, frozen=True, kw_only=True):
     marks: tuple[Mark, ...]
 
 
+class RoundOpened(Event, frozen=True, kw_only=True):
+    """A voter began a round of blind votes on a comparison."""
+
+    session: str
+    comparison: str
+    round_id: str
+    voter: str
+    num_trials: int
+
+
+class VoteCast(Event, frozen=True, kw_only=True):
+    """A trial was answered; whose picture was chosen is told by nobody before the round is closed."""
+
+    session: str
+    comparison: str
+    round_id: str
+    voter: str
+    number: int
+    choice: Choice
+
+
+class VoteUndone(Event, frozen=True, kw_only=True):
+    session: str
+    comparison: str
+    round_id: str
+    voter: str
+    number: int
+
+
+class RoundClosed(Event, frozen=True, kw_only=True):
+    """Its votes count now, and can be read with their names."""
+
+    session: str
+    comparison: str
+    round_id: str
+    voter: str
+    num_votes: int
+
+
 class WorkerChanged(Event, frozen=True, kw_only=True):
     worker: str
     state: Literal["starting", "ready", "busy", "lost", "sick", "stopped"]
@@ -264,6 +304,10 @@ DurableEvent = (
     | ComparisonSaved
     | SessionChanged
     | ImagesMarked
+    | RoundOpened
+    | VoteCast
+    | VoteUndone
+    | RoundClosed
     | WorkerChanged
     | Logged
 )

@@ -9,6 +9,7 @@ from daemon.protocol.errors import ErrorDetail
 from daemon.protocol.events import Claim, Effect, JobRow, Mark
 from daemon.protocol.fields import Prompt
 from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, ImageRecord, SessionSpec
+from daemon.protocol.voting import RoundRow, Trial, Vote, VoteResults
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type"):
@@ -204,6 +205,36 @@ class ComparisonAnswer(Result, frozen=True, kw_only=True):
     """With the first page only; its maps lie below the comparison's folder."""
 
 
+class RoundAnswer(Result, frozen=True, kw_only=True):
+    """A round as the voter may see it."""
+
+    session: str
+    comparison: str
+    round: RoundRow
+    trials: tuple[Trial, ...]
+    """The next ones without an answer, the first of them to be answered now; empty: all are answered."""
+    last_number: int | None = None
+    """The trial that was answered last: what undo takes back."""
+
+
+class VotesAnswer(Result, frozen=True, kw_only=True):
+    """The rounds of a comparison, oldest first, and what the closed ones say; `results` is None where none is closed."""
+
+    session: str
+    comparison: str
+    arms: tuple[str, ...]
+    num_blocks: int
+    rounds: tuple[RoundRow, ...]
+    results: VoteResults | None = None
+
+
+class Votes(Result, frozen=True, kw_only=True):
+    """A page of votes, `total` in all: ask again behind them while there are more."""
+
+    votes: tuple[Vote, ...]
+    total: int
+
+
 AnyResult = (
     Failed
     | Welcome
@@ -221,6 +252,9 @@ AnyResult = (
     | Plan
     | Ordered
     | ComparisonAnswer
+    | RoundAnswer
+    | VotesAnswer
+    | Votes
     | Draining
     | Blob
 )

@@ -21,7 +21,6 @@ from daemon.sessions.reading import require_session
 
 MANIFEST_FILE = "manifest.jsonl"
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
-MAX_PAGE_BYTES = 4 * 2**20
 MAX_UNLISTED = 1000
 MAX_OPEN = 4
 """Manifests kept in memory: of 10,000 pictures each takes about 20 MB."""
@@ -46,7 +45,7 @@ class Curation:
         names = _picture_names(self._sessions_path / command.session / command.folder)
         there = [(index, record) for index, record in enumerate(records) if _name_in(record, command.folder) in names]
         rest = [record for index, record in there if index >= begin]
-        page = _fitting(rest[: command.limit])
+        page = codec.fitting(rest[: command.limit])
         is_last = len(page) == len(rest)
         unlisted = names - {record.path.rpartition("/")[2] for _, record in there} if is_last else set()
         paths = tuple(f"{command.folder}/{name}" for name in sorted(unlisted)[:MAX_UNLISTED])
@@ -129,13 +128,3 @@ def _name_in(record: ImageRecord, folder: ImagesFolder) -> str:
     """The file's name, or nothing where the record tells of another folder."""
     parent, _, name = record.path.rpartition("/")
     return name if parent == folder else ""
-
-
-def _fitting(records: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
-    """The first of them that fit into one answer; at least one, if there is one."""
-    size = 0
-    for count, record in enumerate(records):
-        size += len(codec.encode(record))
-        if count and size > MAX_PAGE_BYTES:
-            return tuple(records[:count])
-    return tuple(records)

@@ -23,7 +23,6 @@ from daemon.sessions.allowed import did_you_mean
 from daemon.sessions.reading import require_session
 
 COMPARISONS_FOLDER = "comparisons"
-MAX_PAGE_BYTES = 4 * 2**20
 MAX_FILE_BYTES = 256 * 2**20
 _PLAIN_COLUMNS = ("block", "prompt", "seed", "arm", "image")
 
@@ -68,7 +67,7 @@ class Comparisons:
             session=command.session,
             name=command.name,
             arms=found.arms,
-            blocks=_fitting(found.blocks[command.after_block : command.after_block + command.limit]),
+            blocks=codec.fitting(found.blocks[command.after_block : command.after_block + command.limit]),
             num_blocks=len(found.blocks),
             effects=found.summary.effects,
             claims=found.summary.claims,
@@ -77,6 +76,13 @@ class Comparisons:
             report_path=f"{relative}/report.html",
             sheet_paths=tuple(f"{relative}/{name}" for name in found.summary.sheet_paths),
         )
+
+    def whole(self, session: str, name: str) -> tuple[Path, tuple[ComparedArm, ...], tuple[ComparedBlock, ...]]:
+        """A comparison's folder, its arms and all its blocks. Raises as `read`."""
+        folder = require_session(self._sessions_path, session) / COMPARISONS_FOLDER
+        with self._lock:
+            found = self._last = self._find(folder, name)
+        return found.path, found.arms, found.blocks
 
     def _find(self, folder: Path, name: str) -> _Read:
         path = folder / name
@@ -133,13 +139,3 @@ def _content(path: Path) -> bytes:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES // 2**20} MiB")
     return path.read_bytes()
-
-
-def _fitting(blocks: Sequence[ComparedBlock]) -> tuple[ComparedBlock, ...]:
-    """The first of them that fit into one answer; at least one, if there is one."""
-    size = 0
-    for count, block in enumerate(blocks):
-        size += len(codec.encode(block))
-        if count and size > MAX_PAGE_BYTES:
-            return tuple(blocks[:count])
-    return tuple(blocks)

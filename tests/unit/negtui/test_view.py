@@ -18,9 +18,11 @@ from daemon.protocol.events import (
     MetricsRecorded,
     ResidentPart,
     Residents,
+    RoundClosed,
     SessionChanged,
     State,
     StepProgress,
+    VoteCast,
     WorkerChanged,
 )
 from negtui.view import ALL, MAX_GAUGES, MAX_LINES, Connection, View, adopt, apply, recall, running
@@ -108,6 +110,13 @@ def test_marks_are_whole_and_the_later_ones_count() -> None:
     for status in ("keep", "reject"):
         apply(view, ImagesMarked(session="toy", folder="dataset", marks=(Mark(id="1", status=status),)), 0.0)  # type: ignore[arg-type]
     assert view.marks == {("toy", "dataset"): {"1": Mark(id="1", status="reject")}}
+
+
+def test_votes_are_counted_so_that_who_shows_them_reads_them_again() -> None:
+    view, place = View(), {"session": "toy", "comparison": "default", "round_id": "a" * 12, "voter": "me"}
+    assert apply(view, VoteCast(**place, number=0, choice="tie"), 0.0) == {"votes"}  # type: ignore[arg-type]
+    assert apply(view, RoundClosed(**place, num_votes=1), 0.0) == {"votes"}  # type: ignore[arg-type]
+    assert view.votes == {("toy", "default"): 2}
 
 
 @given(st.lists(st.integers(min_value=1, max_value=40), max_size=30))

@@ -150,7 +150,7 @@ def test_how_many_more_votes_is_the_textbook_s_number() -> None:
 
 def test_votes_about_pictures_that_were_painted_anew_are_left_out(tmp_path: Path) -> None:
     spec = RoundSpec(seed=0)
-    append(tmp_path, Opened(round_id="a" * 12, time=0.0, voter="me", spec=spec, arms=ARMS, pictures_sha256="x"))
+    append(tmp_path, Opened(round_id="a" * 12, time=0.0, voter="me", spec=spec, arms=ARMS, pictures_sha256="x", num_trials=9))
     for number, sha256 in enumerate(("new", "old")):
         append(
             tmp_path,

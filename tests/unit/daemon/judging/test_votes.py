@@ -14,7 +14,9 @@ A, B = "a" * 12, "b" * 12
 
 
 def opened(id: str = A, voter: str = "me") -> Opened:
-    return Opened(round_id=id, time=1.0, voter=voter, spec=RoundSpec(seed=0), arms=("baseline", "target"), pictures_sha256="p")
+    return Opened(
+        round_id=id, time=1.0, voter=voter, spec=RoundSpec(seed=0), arms=("baseline", "target"), pictures_sha256="p", num_trials=9
+    )
 
 
 def voted(number: int, choice: Choice = "first", id: str = A) -> Voted:

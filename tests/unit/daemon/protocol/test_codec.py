@@ -169,3 +169,13 @@ def test_equal_settings_have_equal_hashes() -> None:
     one = ModelSpec(base="toy", device="cpu")
     assert codec.canonical_sha256(one) == codec.canonical_sha256(ModelSpec(device="cpu", base="toy"))
     assert codec.canonical_sha256(one) != codec.canonical_sha256(ModelSpec(base="toy"))
+
+
+def test_a_page_holds_what_fits_and_one_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [ModelSpec(base="x" * 100) for _ in range(5)]
+    assert codec.fitting(many) == tuple(many)
+    assert codec.fitting([]) == ()
+    monkeypatch.setattr(codec, "MAX_REPLY_BYTES", 2 * len(codec.encode(many[0])))
+    assert len(codec.fitting(many)) == 2
+    monkeypatch.setattr(codec, "MAX_REPLY_BYTES", 1)
+    assert len(codec.fitting(many)) == 1

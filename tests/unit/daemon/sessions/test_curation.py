@@ -4,10 +4,10 @@ import pytest
 from painting import request
 
 from daemon.manifest import append_line, read_manifest, write_manifest
+from daemon.protocol import codec
 from daemon.protocol.commands import ListImages, MarkImages, RestoreMarks, WantedMark
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRecord
-from daemon.sessions import curation
 from daemon.sessions.curation import Curation
 
 
@@ -43,7 +43,7 @@ def test_pages_go_on_behind_a_picture_even_when_it_is_gone_by_then(sessions_path
 
 
 def test_a_page_fits_into_one_answer(sessions_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curation, "MAX_PAGE_BYTES", 1)
+    monkeypatch.setattr(codec, "MAX_REPLY_BYTES", 1)
     page = Curation(sessions_path).list(ListImages(session="mine"))
     assert ([one.id for one in page.images], page.is_last) == (["a"], False)
 

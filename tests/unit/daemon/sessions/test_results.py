@@ -4,10 +4,10 @@ import pytest
 from painting import request
 
 from daemon.manifest import write_manifest
+from daemon.protocol import codec
 from daemon.protocol.commands import ReadComparison
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRecord
-from daemon.sessions import results
 from daemon.sessions.results import Comparisons
 
 SUMMARY = """{"name": "default", "verdict": "Better.", "means": {"target": {"sharpness": 1.5}}, "sheet_paths": ["sheet.png"],
@@ -65,8 +65,13 @@ def test_blocks_come_in_pages(sessions_path: Path, folder: Path, monkeypatch: py
     second = comparisons.read(ReadComparison(session="mine", name="default", after_block=1))
     assert ([block.index for block in second.blocks], second.num_blocks) == ([1], 2)
     assert comparisons.read(ReadComparison(session="mine", name="default", after_block=7)).blocks == ()
-    monkeypatch.setattr(results, "MAX_PAGE_BYTES", 1)
+    monkeypatch.setattr(codec, "MAX_REPLY_BYTES", 1)
     assert [block.index for block in comparisons.read(ReadComparison(session="mine", name="default")).blocks] == [0]
+
+
+def test_the_whole_of_it_is_there_for_who_judges_it(sessions_path: Path, folder: Path) -> None:
+    path, arms, blocks = Comparisons(sessions_path).whole("mine", "default")
+    assert (path, [arm.name for arm in arms], len(blocks)) == (folder, ["baseline", "target"], 2)
 
 
 def test_one_made_anew_is_read_anew(sessions_path: Path, folder: Path) -> None:
