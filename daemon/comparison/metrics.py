@@ -5,7 +5,7 @@ None of them is quality. A picture may be sharper, more vivid and worse: they sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,7 +67,7 @@ _FLAT = 1e-6
 """Below this variance (luma in 0-255) there is no contrast to hold: a picture of one colour."""
 
 
-def present(values: Iterable[Values]) -> list[str]:
+def present(values: Iterable[Mapping[str, float]]) -> list[str]:
     """The names of all metrics that any of them has, in the order of `METRICS`."""
     names = {name for found in values for name in found}
     return [name for name in METRICS if name in names]

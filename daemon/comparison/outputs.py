@@ -1,4 +1,4 @@
-"""The files of a comparison: `manifest.jsonl`, `metrics.csv`, `sheet*.png`, `report.html`, and last `summary.json`."""
+"""The files of a comparison: manifest, table and cells, sheets, report, and last `summary.json`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from daemon import files
 from daemon.comparison.findings import Findings, note
 from daemon.comparison.grid import Column, Row, draw_sheets
 from daemon.comparison.metrics import present
-from daemon.comparison.report import render_report, settings
+from daemon.comparison.report.markdown import render_markdown
+from daemon.comparison.report.page import render_page
+from daemon.comparison.report.settings import settings
 from daemon.manifest import write_manifest
 from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.events import Claim, Effect
-from daemon.protocol.specs import ImageRecord
+from daemon.protocol.specs import ImageRecord, ImageRequest
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: Diagnosis | None = None
 
 
+class CellLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell of `cells.json`: which picture, by what request, and what was measured in it."""
+
+    block: int
+    prompt: str
+    seed: int
+    arm: str
+    image: str
+    path: str
+    """Relative to the session folder."""
+    sha256: str
+    request: ImageRequest
+    values: dict[str, float]
+
+
 def write_outputs(
     findings: Findings, records: Sequence[ImageRecord], folder: Path, inputs_sha256: str, check: Callable[[], None]
 ) -> Summary:
@@ -43,8 +60,10 @@ def write_outputs(
     images_path = folder.parent / "images"
     write_manifest(folder / "manifest.jsonl", list(records))
     files.write_atomic(folder / "metrics.csv", _csv(findings).encode())
+    files.write_atomic(folder / "cells.json", _cells_json(findings, records))
     sheets = _write_sheets(findings, folder, images_path, check)
-    files.write_atomic(folder / "report.html", render_report(findings, images_path).encode())
+    files.write_atomic(folder / "report.html", render_page(findings, images_path).encode())
+    files.write_atomic(folder / "report.md", render_markdown(findings, sheets).encode())
     summary = Summary(
         name=findings.job.comparison.output_name,
         verdict=findings.verdict,
@@ -68,7 +87,7 @@ def read_summary(folder: Path, inputs_sha256: str) -> Summary | None:
         summary = msgspec.json.decode((folder / "summary.json").read_bytes(), type=Summary)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    wanted = ("report.html", "metrics.csv", "manifest.jsonl", *summary.sheet_paths)
+    wanted = ("report.html", "report.md", "metrics.csv", "cells.json", "manifest.jsonl", *summary.sheet_paths)
     if summary.inputs_sha256 != inputs_sha256 or not all((folder / name).is_file() for name in wanted):
         return None
     return summary
@@ -110,3 +129,23 @@ def _csv(findings: Findings) -> str:
             image = findings.picture_ids[block.index, arm.name]
             table.writerow([block.index, block.prompt, block.seed, arm.name, image, *(found.get(name, "") for name in metrics)])
     return text.getvalue()
+
+
+def _cells_json(findings: Findings, records: Sequence[ImageRecord]) -> bytes:
+    """A list of `CellLine`, a line each, in the order of the manifest."""
+    places = ((block, arm) for block in findings.blocks for arm in findings.arms)
+    lines = [
+        CellLine(
+            block=block.index,
+            prompt=block.prompt,
+            seed=block.seed,
+            arm=arm.name,
+            image=record.id,
+            path=record.path,
+            sha256=record.sha256,
+            request=record.request,
+            values=findings.values[block.index, arm.name],
+        )
+        for (block, arm), record in zip(places, records, strict=True)
+    ]
+    return b"[\n" + b",\n".join(msgspec.json.encode(line) for line in lines) + b"\n]\n"

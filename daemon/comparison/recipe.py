@@ -30,7 +30,7 @@ from daemon.recipe import JobContext
 
 COMPARISONS_FOLDER = "comparisons"
 IMAGES_FOLDER = f"{COMPARISONS_FOLDER}/images"
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 4
 """Goes up when the sheet, the report or a statistic changes, so that they are made again."""
 
 

@@ -8,11 +8,12 @@ import pytest
 from comparing import CountingScorer, job, prepare
 from painting import Desk
 
-from daemon.comparison.outputs import Summary, read_summary
+from daemon.comparison.outputs import CellLine, Summary, read_summary
 from daemon.comparison.recipe import compare
 from daemon.manifest import read_manifest
+from negtui.picture_text import told_by
 
-FILES = {"manifest.jsonl", "metrics.csv", "report.html", "sheet.png", "summary.json"}
+FILES = {"cells.json", "manifest.jsonl", "metrics.csv", "report.html", "report.md", "sheet.png", "summary.json"}
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,26 @@ def test_the_table_holds_every_cell(folder: Path) -> None:
     mine = [float(row["flaw_probability"]) for row in table if row["arm"] == "target"]
     assert summary.means["target"]["flaw_probability"] == pytest.approx(sum(mine) / 4)
     assert (summary.num_blocks, summary.num_prompts, summary.num_pictures) == (4, 4, 12)
+
+
+def test_every_cell_is_told_whole_as_json(folder: Path) -> None:
+    cells = msgspec.json.decode((folder / "cells.json").read_bytes(), type=list[CellLine])
+    records = read_manifest(folder / "manifest.jsonl")
+    assert [(cell.arm, cell.image, cell.path, cell.sha256, cell.request) for cell in cells] == [
+        (record.arm, record.id, record.path, record.sha256, record.request) for record in records
+    ]
+    with (folder / "metrics.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [cell.values["flaw_probability"] for cell in cells] == [float(row["flaw_probability"]) for row in table]
+
+
+def test_a_sheet_says_in_its_file_what_is_written_on_it(folder: Path) -> None:
+    with (folder / "sheet.png").open("rb") as file:
+        said = told_by(file)
+    assert said["Title"] == "mine: default"
+    assert 'target: LoRA wrong, negative "wrong"' in said["Description"].splitlines()
+    assert "star number 1 (seed 1)" in said["Description"].splitlines()
+    assert "base sha256: " + "ba5e" * 16 in said["Comment"].splitlines()
 
 
 def test_a_summary_counts_for_its_inputs_while_its_files_are_there(folder: Path) -> None:

@@ -1,0 +1,57 @@
+"""The one sentence above everything: does the target beat the placebo?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from daemon.comparison.claims import find_roles
+from daemon.comparison.effects import figure, signed
+from daemon.comparison.findings import Findings
+from daemon.protocol.events import Effect
+
+Tone = Literal["good", "bad", "open"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """`tone` says how it is coloured; `details` give the figures, a line each."""
+
+    text: str
+    details: tuple[str, ...]
+    tone: Tone
+
+
+def find_headline(findings: Findings) -> Headline:
+    """The target against the placebo, or where there is none against the baseline, on every measure of quality."""
+    roles = find_roles(findings.arms)
+    if roles is None:
+        return Headline("Only one arm was painted", ("There is nothing to compare it with.",), "open")
+    target, other = roles.target, roles.placebo or roles.baseline
+    against = f"the {other}" if other in ("placebo", "baseline") else other
+    quality = [one for one in findings.effects if (one.arm, one.against) == (target, other) and one.better != "neither"]
+    if not quality:
+        detail = "No measure of quality was asked for (comparison.scorers): the figures below describe the look only."
+        return Headline(f"Whether {target} beats {against} was not measured", (detail,), "open")
+    tone: Tone = "open"
+    better, worse = ([one for one in quality if one.verdict == verdict] for verdict in ("better", "worse"))
+    if better and worse:
+        text = f"{target} beats {against} on {_names(better)}, and does worse on {_names(worse)}"
+    elif better:
+        text, tone = f"{target} beats {against}", "good"
+    elif worse:
+        text, tone = f"{target} does worse than {against}", "bad"
+    else:
+        text = f"{target} does not clearly beat {against}"
+    return Headline(text, tuple(_figures(one) for one in quality), tone)
+
+
+def _names(effects: Sequence[Effect]) -> str:
+    return " and ".join(effect.metric.replace("_", " ") for effect in effects)
+
+
+def _figures(effect: Effect) -> str:
+    interval = f" [{signed(effect.low)}, {signed(effect.high)}]" if effect.confidence else ""
+    means = f"{figure(effect.mean)} against {figure(effect.mean_against)}"
+    return f"{effect.metric.replace('_', ' ')} {means}, {signed(effect.difference)}{interval}"

@@ -1,0 +1,94 @@
+"""The report of a comparison: one HTML file with everything inside, read offline by keyboard, in light and dark, and on paper.
+
+Its own policy (`Content-Security-Policy`) lets nothing be fetched and no script run but the one below, so that a prompt cannot.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import jinja2
+import msgspec
+
+from daemon.comparison.effects import figure, signed
+from daemon.comparison.findings import Findings, note
+from daemon.comparison.metrics import METRICS, QUALITY, present
+from daemon.comparison.plan import Block
+from daemon.comparison.report.forest import find_axis
+from daemon.comparison.report.headline import find_headline
+from daemon.comparison.report.pictures import choose_shown, data_uri, picture_path
+from daemon.comparison.report.settings import confounds, settings
+
+FOLDER = Path(__file__).parent
+SMALL_PIXELS = 256
+"""Pictures with a smaller side are enlarged with hard edges: smoothing would hide the flaws that are looked for."""
+
+
+def render_page(findings: Findings, images_path: Path) -> str:
+    """The HTML text; pictures are the thumbnails of `images_path` as data URIs. The same findings give the same text."""
+    shown = choose_shown(findings, images_path)
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    spec, metrics = findings.job.comparison, present(findings.means.values())
+    by_metric = {name: [effect for effect in findings.effects if effect.metric == name] for name in metrics}
+
+    def source(block: Block, arm: str) -> str:
+        return data_uri(picture_path(findings, images_path, block, arm, shown.pixels))
+
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            f=findings,
+            spec=spec,
+            headline=find_headline(findings),
+            metrics=[METRICS[name] for name in metrics],
+            effects=by_metric,
+            axes={name: find_axis(effects) for name, effects in by_metric.items() if effects},
+            settings=settings(findings),
+            asked=msgspec.json.format(msgspec.json.encode(findings.job), indent=2).decode(),
+            confounds=confounds(findings),
+            shown=shown,
+            num_prompts=len({block.prompt for block in findings.blocks}),
+            is_small=min(spec.width, spec.height) < SMALL_PIXELS,
+            source=source,
+            gain=_gain(findings),
+            style=style,
+            script=script,
+            policy="; ".join(
+                ("default-src 'none'", "img-src data:", f"style-src '{_hash(style)}'", f"script-src '{_hash(script)}'", "base-uri 'none'")
+            ),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"figure": figure, "signed": _signed, "words": lambda name: name.replace("_", " ")}
+    environment.globals |= {"note": note}
+    return environment
+
+
+def _signed(value: float) -> str:
+    return signed(value).replace("-", "\N{MINUS SIGN}")
+
+
+def _gain(findings: Findings) -> dict[int, float]:
+    """By block: how much better the last arm is than the first on the first measure of quality; empty where nothing measures it."""
+    first, last = findings.arms[0].name, findings.arms[-1].name
+    found: dict[int, float] = {}
+    metric = next((METRICS[name] for name in QUALITY if name in findings.means[first]), None)
+    if metric is None or first == last:
+        return found
+    for block in findings.blocks:
+        here, there = (findings.values[block.index, arm].get(metric.name) for arm in (last, first))
+        if here is not None and there is not None:
+            found[block.index] = round((here - there) * (1 if metric.better == "higher" else -1), 6)
+    return found
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,29 @@
+"""Every setting that decides pictures is told, and so is what else may explain a difference."""
+
+from dataclasses import replace
+
+from found import ARMS, findings
+
+from daemon.comparison.report.settings import confounds, settings
+from daemon.protocol.specs import AdapterRequest
+
+NEGATIVE_ONLY = replace(ARMS[2], adapters=(AdapterRequest(sha256="ab" * 32, weight=0.0, negative_weight=1.0),))
+
+
+def test_hashes_and_branches_are_told() -> None:
+    told = dict(settings(findings()))
+    assert told["base sha256"] == "ba5e" * 16
+    assert told["refiner sha256"] == "4ef1" * 16
+    assert told["adapter in target"] == f"weight 1, sha256 {'ab' * 32}"
+    apart = dict(settings(replace(findings(), arms=(*ARMS[:2], NEGATIVE_ONLY))))
+    assert apart["adapter in target"].startswith("weight 0 on the positive branch, 1 on the negative one, ")
+
+
+def test_only_what_may_explain_it_here_is_said() -> None:
+    everything = " ".join(confounds(findings()))
+    assert "both branches" in everything
+    assert "refiner gets the arm's negative prompt" in everything
+    clean = " ".join(confounds(replace(findings(), arms=(replace(ARMS[1], refiner="none"), replace(NEGATIVE_ONLY, refiner="none")))))
+    assert "both branches" not in clean
+    assert "refiner" not in clean
+    assert "zeroed" not in clean
