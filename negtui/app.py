@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual import events
 from textual.app import App
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from daemon.protocol.commands import AnyResult, Command, JobAnswer, Submitted
+from daemon.protocol.commands import AnyResult, Command, Drain, JobAnswer, Submitted
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobStateChanged, Preview
 from negtui.ascii import AsciiOnly
@@ -27,6 +28,7 @@ from negtui.palette import Actions
 from negtui.pixels.base import Choice
 from negtui.pixels.pictures import Pictures
 from negtui.screens.base import NegtuiScreen
+from negtui.turns import KeyTurns
 from negtui.view import View
 from negtui.widgets.confirm import Confirm
 
@@ -86,6 +88,7 @@ class NegtuiApp(App[None], inherit_bindings=False):
         self._start = start
         self._revive = revive
         self.fault: Exception | None = None
+        self._turns = KeyTurns(self)
         self.keys_changed = keymap or {}
         self.set_keymap(self.keys_changed)
         if theme in self.available_themes:
@@ -112,6 +115,10 @@ class NegtuiApp(App[None], inherit_bindings=False):
     def get_line_filters(self) -> list[LineFilter]:
         return [*super().get_line_filters(), *self._only_ascii]
 
+    async def on_event(self, event: events.Event) -> None:
+        if not (isinstance(event, events.Key) and not event.is_forwarded and self._turns.holds(event)):
+            await super().on_event(event)
+
     def on_mount(self) -> None:
         self.push_screen(self._start)
         self.run_worker(self.bridge.run(), name="bridge", exit_on_error=True)
@@ -132,8 +139,8 @@ class NegtuiApp(App[None], inherit_bindings=False):
         """A file of a session. Raises `NegError`."""
         return await self.client.fetch(session, path)
 
-    async def ask(self, command: Command) -> AnyResult | None:
-        """The daemon's answer; None where it refused or is not there, which a toast then says."""
+    async def ask(self, command: Command, refuse: Callable[[str], object] | None = None) -> AnyResult | None:
+        """The daemon's answer; None where it refused or is not there, which `refuse` is then told, or a toast says."""
         name = type(command).__name__
         if self.read_only and name not in READS:
             self.say("Opened with --read-only: nothing is changed from here.", "warning")
@@ -141,7 +148,7 @@ class NegtuiApp(App[None], inherit_bindings=False):
         try:
             answer = await self.client.request(command)
         except NegError as error:
-            self.say(str(error), "error")
+            refuse(str(error)) if refuse is not None else self.say(str(error), "error")
             return None
         if isinstance(answer, (JobAnswer, Submitted)):
             self.bridge.take(JobStateChanged(job=answer.job))
@@ -219,6 +226,14 @@ class NegtuiApp(App[None], inherit_bindings=False):
             self.say("Opened with --read-only." if self.read_only else "The daemon is on another machine: start it there.", "warning")
         else:
             self.run_worker(self._start_daemon(self._revive), group="daemon", exclusive=True)
+
+    async def action_stop_daemon(self) -> None:
+        async def stop() -> None:
+            question = "Stop the daemon? It stops at the next step; its jobs go on when it is started again."
+            if await self.confirm(question) and await self.ask(Drain()) is not None:
+                self.say("The daemon stops at its running job's next step.")
+
+        self.run_worker(stop(), group="daemon", exclusive=True)
 
     async def _start_daemon(self, revive: Callable[[], Awaitable[object]]) -> None:
         self.say("Starting the daemon ...")

@@ -65,6 +65,7 @@ APP = (
     Key("app.suspend", "ctrl+z", "app.suspend_process", "to the shell; fg comes back, and all goes on meanwhile"),
     Key("app.theme", "f2", "app.change_theme", "choose another theme"),
     Key("app.start_daemon", "f5", "app.start_daemon", "start the daemon where none runs", changes=True),
+    Key("app.stop_daemon", "f8", "app.stop_daemon", "stop the daemon, after a question; its jobs go on at the next start", changes=True),
 )
 
 # Each screen's keys are its own tuple, edited by who writes the screen. Ids never change once shipped.
@@ -74,6 +75,8 @@ SESSIONS: tuple[Key, ...] = (
     Key("sessions.run_full", "R", "run_full", "run its three acts, comparing on every prompt", changes=True),
     Key("sessions.new", "n", "new", "a new session from a template", footer="new", changes=True),
     Key("sessions.edit", "e", "edit", "edit its session.toml in $EDITOR", footer="edit", changes=True),
+    Key("sessions.set", "s", "set", "change any of its settings, as section.field=value", footer="set", changes=True),
+    Key("sessions.check", "v", "check", "check its session.toml, its model and the room there is"),
     Key("sessions.duplicate", "c", "duplicate", "a copy of its session.toml and prompts under another name", footer="copy", changes=True),
     Key("sessions.delete", "D", "delete", "delete the session and all its files; its name must be typed", footer="delete", changes=True),
     Key("sessions.filter", "slash", "filter", "show only the sessions with these words", footer="filter"),

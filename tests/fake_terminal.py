@@ -76,10 +76,8 @@ class FakeTerminal:
                 self._dcs(token["dcs"])
             elif token["csi"] is not None:
                 self._csi(token["csi"].decode())
-            elif token["esc"] == b"7":
-                self.saved = self.x, self.y
-            elif token["esc"] == b"8":
-                self.x, self.y = self.saved
+            elif token["esc"] is not None:
+                self._escape(token["esc"].decode())
         self._text(content[position:].decode("utf-8"))
 
     def lose_pictures(self) -> None:
@@ -134,6 +132,12 @@ class FakeTerminal:
                 width, height = self.cell
                 self.canvas.paste((0, 0, 0, 0), (self.x * width, self.y * height, (self.x + 1) * width, (self.y + 1) * height))
                 self.x += 1
+
+    def _escape(self, kind: str) -> None:
+        if kind == "7":
+            self.saved = self.x, self.y
+        elif kind == "8":
+            self.x, self.y = self.saved
 
     def _csi(self, sequence: str) -> None:
         kind, body = sequence[-1], sequence[:-1]

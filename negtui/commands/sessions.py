@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ from daemon.protocol.specs import SessionSpec
 from negtui.commands.exits import OK
 from negtui.commands.invocation import Invocation, ask, session_name
 from negtui.output import Output, quantity, table
+
+_BETWEEN = re.compile(r"\s+(?=\w+(?:\.\w+)+\s*=)")
+"""Between two settings of a line: values may hold spaces."""
 
 
 async def new(arguments: argparse.Namespace, invocation: Invocation) -> int:
@@ -116,6 +120,11 @@ def settings_changes(settings: Sequence[str] | None) -> dict[str, str]:
     return changes
 
 
+def read_settings(line: str) -> dict[str, str]:
+    """`a.b=1 c.d=[1, 2]`, written in one line, as changes for the daemon. Raises `NegError` `invalid`."""
+    return settings_changes(_BETWEEN.split(line.strip()) if line.strip() else ())
+
+
 def toml_value(text: str) -> str:
     """What was written behind `=` as a TOML value: as it is if it is one, else as a text."""
     if text.strip() == "none":
@@ -137,13 +146,13 @@ def _changes(arguments: argparse.Namespace, is_remote: bool) -> dict[str, str]:
     for name, field in (("model", "base"), ("refiner", "refiner"), ("vae", "vae"), ("dtype", "torch_dtype")):
         value = getattr(arguments, name)
         if value is not None:
-            changes[f"model.{field}"] = "none" if value == "none" else toml_text(_reference(value, is_remote))
+            changes[f"model.{field}"] = "none" if value == "none" else toml_text(reference(value, is_remote))
     if arguments.allow_download:
         changes["model.allow_download"] = "true"
     return changes | settings_changes(arguments.set)
 
 
-def _reference(value: str, is_remote: bool) -> str:
+def reference(value: str, is_remote: bool) -> str:
     """A model as named on the command line: paths are made absolute, since the daemon has another working directory."""
     path = Path(value).expanduser()
     looks_like_path = value.startswith((".", "/", "~")) or value.endswith((".safetensors", ".ckpt"))

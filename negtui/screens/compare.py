@@ -40,6 +40,7 @@ class CompareScreen(BlocksScreen):
     SCOPE = "compare"
     TITLE = "Compare"
     CSS_PATH = "compare.tcss"
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("compare")]
 
     def __init__(self) -> None:
@@ -187,7 +188,16 @@ class CompareScreen(BlocksScreen):
             return False
         return True
 
+    @property
+    def _figures_alone(self) -> VerticalScroll | None:
+        """The figures, where they take the whole screen: then the keys of the blocks move them."""
+        is_alone = self.has_class("-effects") and self.has_class("-narrow")
+        return self.query_one("#compare-effects", VerticalScroll) if is_alone else None
+
     def action_move(self, across: int, down: int) -> None:
+        if self._figures_alone is not None:
+            self._figures_alone.scroll_relative(y=down, animate=False)
+            return
         if self.has_class("-block") and self.looking.zoom:
             self.looking.look(across, down)
         else:
@@ -195,10 +205,16 @@ class CompareScreen(BlocksScreen):
         self._moved()
 
     def action_page(self, by: int) -> None:
+        if self._figures_alone is not None:
+            self._figures_alone.scroll_relative(y=by * self._figures_alone.size.height, animate=False)
+            return
         self.looking.move(0, by * (1 if self.has_class("-block") else self.query_one(ArmGrid).page_size))
         self._moved()
 
     def action_end(self, by: int) -> None:
+        if self._figures_alone is not None:
+            self._figures_alone.scroll_to(y=0 if by < 0 else self._figures_alone.max_scroll_y, animate=False)
+            return
         self.looking.move(0, by * len(self.looking.blocks))
         self._moved()
 
@@ -251,9 +267,8 @@ class CompareScreen(BlocksScreen):
         elif rows is not None:
             self.negtui.say(f"{session} has no [comparison] in its session.toml.", "warning")
 
-    def action_filter(self) -> None:
-        lines = (Line("text", "words", self.looking.text),)
-        beside(self, partial(self.form.open, "filter", "Only blocks whose prompt has these words", lines), "form", exclusive=False)
+    async def action_filter(self) -> None:
+        await self.form.open("filter", "Only blocks whose prompt has these words", (Line("text", "words", self.looking.text),))
 
     def on_text_form_changed(self, event: TextForm.Changed) -> None:
         self._choose(event.values["text"])

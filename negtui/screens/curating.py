@@ -132,8 +132,8 @@ class CuratingScreen(PlanningScreen):
         self.gallery.next_filter(name)
         self.show_shown()
 
-    def action_filter(self) -> None:
-        self.open_form("filter", "Only pictures with these words", (Line("text", "words", self.gallery.filter.text),))
+    async def action_filter(self) -> None:
+        await self.form.open("filter", "Only pictures with these words", (Line("text", "words", self.gallery.filter.text),))
 
     def go_back(self) -> bool:
         gallery = self.gallery
@@ -169,10 +169,10 @@ class CuratingScreen(PlanningScreen):
     def action_mark(self, status: Status) -> None:
         self._decide(Decision(self._chosen(), status=status))
 
-    def action_tag(self) -> None:
+    async def action_tag(self) -> None:
         chosen = self._chosen()
         if chosen:
-            self.open_form(
+            await self.form.open(
                 "tag", f"Tags for {quantity(len(chosen), 'picture')}", (Line("tags", "tags", hint="words; -word takes one off"),)
             )
 
@@ -269,9 +269,6 @@ class CuratingScreen(PlanningScreen):
             self._hashes[record.id] = await asyncio.to_thread(difference_hash, image)
 
     # Lines to fill in.
-
-    def open_form(self, form: str, title: str, lines: Sequence[Line]) -> None:
-        beside(self, partial(self.form.open, form, title, lines), "form", exclusive=False)
 
     def on_text_form_changed(self, event: TextForm.Changed) -> None:
         if event.form == "filter":

@@ -17,32 +17,24 @@ from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import BindingType
 from textual.widgets import DataTable, Static
 
-from daemon.protocol.commands import CreateSession, DeleteSession, DuplicateSession, ReadSession, SessionAnswer
+from daemon.protocol.commands import ReadSession, SessionAnswer
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import SessionSpec
 from negtui.acts import ACTS, start_acts
-from negtui.commands.sessions import toml_text
 from negtui.keys import bindings
 from negtui.output import clean, quantity
-from negtui.screens.base import NegtuiScreen
 from negtui.screens.beside import beside
+from negtui.screens.making import MakingScreen
 from negtui.view import View
 from negtui.widgets.session_table import SessionTable
 from negtui.widgets.text_form import Line, TextForm
 
 EMPTY = "There are no sessions yet. n makes one from a template; the template toy runs on any machine within minutes."
-NEW_LINES = (
-    Line("name", "name", hint="a-z 0-9 . _ -"),
-    Line("template", "template", "toy", "toy, wrong, or a session"),
-    Line("model", "model", hint="as in the template; a folder, a .safetensors file or a hub id"),
-    Line("refiner", "refiner", hint="as in the template; none runs the base alone"),
-    Line("vae", "vae", hint="as in the template"),
-)
 SHOWN = frozenset({"sessions", "jobs", "progress", "current_session"})
 DETAIL_SECONDS = 0.15
 
 
-class SessionsScreen(NegtuiScreen):
+class SessionsScreen(MakingScreen):
     """`run_editor` opens an editor on a file and returns its exit status."""
 
     SCOPE = "sessions"
@@ -65,10 +57,6 @@ class SessionsScreen(NegtuiScreen):
     @property
     def table(self) -> SessionTable:
         return self.query_one(SessionTable)
-
-    @property
-    def form(self) -> TextForm:
-        return self.query_one(TextForm)
 
     def show(self, view: View, changed: frozenset[str]) -> None:
         if not changed & SHOWN:
@@ -103,23 +91,8 @@ class SessionsScreen(NegtuiScreen):
             self.show(self.view, SHOWN - {"sessions"})
             self.negtui.say(f"All screens work on {session} now.")
 
-    def action_new(self) -> None:
-        self._open("new", "New session", NEW_LINES)
-
-    def action_duplicate(self) -> None:
-        session = self.table.session
-        if session is not None:
-            lines = (Line("new_name", "new name", f"{session}-2"), Line("all", "with files", "no", "yes copies pictures and adapters too"))
-            self._open(f"duplicate {session}", f"Copy the session {session}", lines)
-
-    def action_delete(self) -> None:
-        session = self.table.session
-        if session is not None:
-            title = f"Delete {session} with all its pictures, adapters and comparisons? Type its name."
-            self._open(f"delete {session}", title, (Line("typed", "name", hint="esc keeps it"),))
-
-    def action_filter(self) -> None:
-        self._open("filter", "Only sessions with these words", (Line("text", "words", self._text),))
+    async def action_filter(self) -> None:
+        await self.form.open("filter", "Only sessions with these words", (Line("text", "words", self._text),))
 
     def action_copy_path(self) -> None:
         folder = self._folder(self.table.session)
@@ -144,6 +117,11 @@ class SessionsScreen(NegtuiScreen):
             said = queued if rows else f"{session} declares no acts yet: e edits it."
             self.negtui.say(said)
             self.negtui.current_session = session
+
+    @work
+    async def action_check(self) -> None:
+        if self.table.session is not None:
+            await self._detail(self.table.session, told=True)
 
     @work
     async def action_edit(self) -> None:
@@ -172,20 +150,6 @@ class SessionsScreen(NegtuiScreen):
             self.negtui.say(f"{editor[0]} ended with status {status}.", "warning")
         await self._detail(session, told=True)
 
-    async def on_text_form_submitted(self, event: TextForm.Submitted) -> None:
-        verb, _, session = event.form.partition(" ")
-        values = {name: value.strip() for name, value in event.values.items()}
-        if verb == "filter":
-            self._close()
-        elif verb == "new":
-            self._create(values)
-        elif verb == "duplicate":
-            self._duplicate(session, values)
-        elif values["typed"] != session:
-            self.form.refuse(f"{values['typed']!r} is not its name: {session} stays. Type {session}, or esc.")
-        else:
-            self._delete(session)
-
     def on_text_form_changed(self, event: TextForm.Changed) -> None:
         if event.form == "filter":
             self._filter(event.values["text"])
@@ -193,45 +157,6 @@ class SessionsScreen(NegtuiScreen):
     def on_text_form_closed(self, event: TextForm.Closed) -> None:
         if event.form == "filter":
             self._filter("")
-        self.table.focus()
-
-    @work
-    async def _create(self, values: dict[str, str]) -> None:
-        fields = (("model", "base"), ("refiner", "refiner"), ("vae", "vae"))
-        changes = {f"model.{field}": _model(values[name]) for name, field in fields if values[name]}
-        command = CreateSession(name=values["name"], template=values["template"] or "toy", changes=changes)
-        answer = await self.negtui.ask(command)
-        if isinstance(answer, SessionAnswer):
-            self._arrived(answer.name, f"Made {answer.path}. r runs it, e edits it.", answer.warnings)
-
-    @work
-    async def _duplicate(self, session: str, values: dict[str, str]) -> None:
-        settings_only = values["all"].lower() not in ("yes", "y", "true")
-        answer = await self.negtui.ask(DuplicateSession(name=session, new_name=values["new_name"], settings_only=settings_only))
-        if isinstance(answer, SessionAnswer):
-            self._arrived(answer.name, f"Made {answer.path} from {session}.", answer.warnings)
-
-    @work
-    async def _delete(self, session: str) -> None:
-        answer = await self.negtui.ask(DeleteSession(name=session, typed=session))
-        if answer is not None:
-            if self.negtui.current_session == session:
-                self.negtui.current_session = None
-            self._close()
-            self.negtui.say(f"{session} is deleted.")
-
-    def _arrived(self, name: str, said: str, warnings: Sequence[str]) -> None:
-        self.negtui.current_session = name
-        self._close()
-        self.table.go_to(name)
-        for text, severity in ((said, "information"), *((warning, "warning") for warning in warnings)):
-            self.negtui.say(text, severity)
-
-    def _open(self, form: str, title: str, lines: Sequence[Line]) -> None:
-        beside(self, partial(self.form.open, form, title, lines), "form", exclusive=False)
-
-    def _close(self) -> None:
-        self.form.display = False
         self.table.focus()
 
     def _filter(self, text: str) -> None:
@@ -288,10 +213,3 @@ def declared(spec: SessionSpec) -> list[str]:
         names = ", ".join(arm.name for arm in spec.comparison.arms)
         lines.append(f"compare    {spec.comparison.output_name}: {names}")
     return lines
-
-
-def _model(text: str) -> str:
-    """A model as TOML text; paths from here or from home are made absolute, since the daemon has another working directory."""
-    if text == "none":
-        return text
-    return toml_text(str(Path(text).expanduser().absolute()) if text.startswith((".", "~")) else text)

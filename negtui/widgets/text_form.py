@@ -16,6 +16,9 @@ from textual.widgets import Input, Static
 from negtui.keys import bindings
 from negtui.output import clean
 
+MAX_LINES = 8
+"""They are there from the beginning, so that a form is open at once and what is typed ahead goes into it."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -75,22 +78,31 @@ class TextForm(Vertical):
 
     @property
     def values(self) -> dict[str, str]:
-        return {line.name: field.value for line, field in zip(self._lines, self.query(Input), strict=False)}
+        return {line.name: field.value for line, field in zip(self._lines, self._fields, strict=True)}
+
+    @property
+    def _fields(self) -> list[Input]:
+        return list(self.query(Input))[: len(self._lines)]
 
     def compose(self) -> ComposeResult:
         yield Static(id="title", markup=False)
         yield Static(id="refusal", markup=False)
+        for _ in range(MAX_LINES):
+            yield Horizontal(Static(markup=False), Input(select_on_focus=False))
 
     async def open(self, form: str, title: str, lines: Sequence[Line]) -> None:
         """Show these lines, the first one focused."""
         self.form = form
         self._lines = tuple(lines)
-        await self.query(Horizontal).remove()
         self.query_one("#title", Static).update(Text(clean(title)))
         self.refuse("")
-        await self.mount_all(Horizontal(Static(Text(line.label)), _field(line)) for line in lines)
+        for number, row in enumerate(self.query(Horizontal)):
+            row.display = number < len(lines)
+            if row.display:
+                row.query_one(Static).update(Text(lines[number].label))
+                _fill(row.query_one(Input), lines[number])
         self.display = True
-        self.query(Input).first().focus()
+        self._fields[0].focus()
 
     def refuse(self, message: str) -> None:
         """Say what is wrong with what was submitted; the form stays."""
@@ -104,13 +116,13 @@ class TextForm(Vertical):
             self.post_message(self.Closed(self.form))
 
     def action_step(self, by: int) -> None:
-        fields = list(self.query(Input))
+        fields = self._fields
         number = next((number for number, field in enumerate(fields) if field.has_focus), 0)
         fields[max(0, min(len(fields) - 1, number + by))].focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        fields = list(self.query(Input))
+        fields = self._fields
         if event.input is fields[-1]:
             self.post_message(self.Submitted(self.form, self.values))
         elif event.input in fields:
@@ -121,5 +133,8 @@ class TextForm(Vertical):
         self.post_message(self.Changed(self.form, self.values))
 
 
-def _field(line: Line) -> Input:
-    return Input(line.value, placeholder=line.hint, select_on_focus=False)
+def _fill(field: Input, line: Line) -> None:
+    with field.prevent(Input.Changed):
+        field.value = line.value
+    field.placeholder = line.hint
+    field.cursor_position = len(line.value)

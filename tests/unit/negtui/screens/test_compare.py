@@ -47,6 +47,19 @@ async def test_blocks_stand_in_rows_and_arms_in_columns_clean(size: tuple[int, i
 
 
 @in_loop
+async def test_where_the_figures_take_the_screen_the_keys_scroll_them_to_their_end() -> None:
+    async with app(client(sessions=ROWS)).run_test(size=(60, 20)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "e", "G")
+        figures = screen.query_one("#compare-effects")
+        assert figures.scroll_y == figures.max_scroll_y
+        await press(pilot, "g")
+        assert (figures.scroll_y, screen.looking.block) == (0, 0)
+        await press(pilot, "e", "down")
+        assert screen.looking.block == 1
+
+
+@in_loop
 async def test_cursor_keys_pages_and_other_comparisons() -> None:
     async with app(client(sessions=ROWS)).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)

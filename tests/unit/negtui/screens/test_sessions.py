@@ -67,8 +67,9 @@ async def test_a_new_session_is_made_from_a_template() -> None:
         assert "n makes one" in text_of(pilot.app)
         await press(pilot, "n")
         assert screen.form.is_open
-        await fill(pilot, "mine", "toy", "", "none", "")
-        assert CreateSession(name="mine", template="toy", changes={"model.refiner": "none"}) in found.daemon.asked
+        await fill(pilot, "mine", "toy", "", "none", "", "training.rank=8 comparison.seeds=[0, 1]")
+        changes = {"model.refiner": "none", "training.rank": "8", "comparison.seeds": "[0, 1]"}
+        assert CreateSession(name="mine", template="toy", changes=changes) in found.daemon.asked
         assert not screen.form.is_open
         assert screen.negtui.current_session == "mine"
 

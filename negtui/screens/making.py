@@ -1,0 +1,137 @@
+"""The half of screen 1 that makes sessions, changes their settings, copies, checks and deletes them. Knows the contract, no sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import work
+
+from daemon.protocol.commands import ChangeSession, CreateSession, DeleteSession, DuplicateSession, SessionAnswer
+from daemon.protocol.errors import NegError
+from negtui.commands.sessions import read_settings, reference, toml_text
+from negtui.screens.base import NegtuiScreen
+from negtui.widgets.session_table import SessionTable
+from negtui.widgets.text_form import Line, TextForm
+
+NEW_LINES = (
+    Line("name", "name", hint="a-z 0-9 . _ -"),
+    Line("template", "template", "toy", "toy, wrong, or a session"),
+    Line("model", "model", hint="as in the template; a folder, a .safetensors file or a hub id"),
+    Line("refiner", "refiner", hint="as in the template; none runs the base alone"),
+    Line("vae", "vae", hint="as in the template"),
+    Line("settings", "settings", hint="others, as training.rank=8 comparison.num_prompts=6"),
+)
+
+
+class MakingScreen(NegtuiScreen):
+    """Subclasses compose a `SessionTable` and a `TextForm`."""
+
+    @property
+    def table(self) -> SessionTable:
+        return self.query_one(SessionTable)
+
+    @property
+    def form(self) -> TextForm:
+        return self.query_one(TextForm)
+
+    async def action_new(self) -> None:
+        await self.form.open("new", "New session", NEW_LINES)
+
+    async def action_duplicate(self) -> None:
+        session = self.table.session
+        if session is not None:
+            lines = (Line("new_name", "new name", f"{session}-2"), Line("all", "with files", "no", "yes copies pictures and adapters too"))
+            await self.form.open(f"duplicate {session}", f"Copy the session {session}", lines)
+
+    async def action_delete(self) -> None:
+        session = self.table.session
+        if session is not None:
+            title = f"Delete {session} with all its pictures, adapters and comparisons? Type its name."
+            await self.form.open(f"delete {session}", title, (Line("typed", "name", hint="esc keeps it"),))
+
+    async def action_set(self) -> None:
+        session = self.table.session
+        if session is not None:
+            hint = "training.rank=8 comparison.num_prompts=6; none takes one away"
+            await self.form.open(
+                f"set {session}", f"Settings of {session}, as `negtui set` takes them", (Line("settings", "settings", hint=hint),)
+            )
+
+    async def on_text_form_submitted(self, event: TextForm.Submitted) -> None:
+        verb, _, session = event.form.partition(" ")
+        values = {name: value.strip() for name, value in event.values.items()}
+        if verb == "filter":
+            self._close()
+        elif verb == "new":
+            self._create(values)
+        elif verb == "duplicate":
+            self._duplicate(session, values)
+        elif verb == "set":
+            self._set(session, values["settings"])
+        elif values["typed"] != session:
+            self.form.refuse(f"{values['typed']!r} is not its name: {session} stays. Type {session}, or esc.")
+        else:
+            self._delete(session)
+
+    @work
+    async def _create(self, values: dict[str, str]) -> None:
+        fields = (("model", "base"), ("refiner", "refiner"), ("vae", "vae"))
+        changes = {f"model.{field}": self._model(values[name]) for name, field in fields if values[name]}
+        settings = self._read(values["settings"])
+        if settings is None:
+            return
+        command = CreateSession(name=values["name"], template=values["template"] or "toy", changes=changes | settings)
+        answer = await self.negtui.ask(command, self.form.refuse)
+        if isinstance(answer, SessionAnswer):
+            self._arrived(answer.name, f"Made {answer.path}. r runs it, e edits it.", answer.warnings)
+
+    @work
+    async def _duplicate(self, session: str, values: dict[str, str]) -> None:
+        settings_only = values["all"].lower() not in ("yes", "y", "true")
+        command = DuplicateSession(name=session, new_name=values["new_name"], settings_only=settings_only)
+        answer = await self.negtui.ask(command, self.form.refuse)
+        if isinstance(answer, SessionAnswer):
+            self._arrived(answer.name, f"Made {answer.path} from {session}.", answer.warnings)
+
+    @work
+    async def _set(self, session: str, text: str) -> None:
+        changes = self._read(text)
+        answer = await self.negtui.ask(ChangeSession(name=session, changes=changes), self.form.refuse) if changes else None
+        if isinstance(answer, SessionAnswer):
+            self._close()
+            self._tell(f"Written to the session.toml of {session}: {', '.join(changes or ())}.", answer.warnings)
+
+    @work
+    async def _delete(self, session: str) -> None:
+        answer = await self.negtui.ask(DeleteSession(name=session, typed=session))
+        if answer is not None:
+            if self.negtui.current_session == session:
+                self.negtui.current_session = None
+            self._close()
+            self.negtui.say(f"{session} is deleted.")
+
+    def _arrived(self, name: str, said: str, warnings: Sequence[str]) -> None:
+        self.negtui.current_session = name
+        self._close()
+        self.table.go_to(name)
+        self._tell(said, warnings)
+
+    def _tell(self, said: str, warnings: Sequence[str]) -> None:
+        for text, severity in ((said, "information"), *((warning, "warning") for warning in warnings)):
+            self.negtui.say(text, severity)
+
+    def _read(self, settings: str) -> dict[str, str] | None:
+        """The settings in a line; None where it cannot be read, which the form then says."""
+        try:
+            return read_settings(settings)
+        except NegError as error:
+            self.form.refuse(str(error))
+            return None
+
+    def _model(self, text: str) -> str:
+        """A model as TOML text."""
+        return text if text == "none" else toml_text(reference(text, is_remote=bool(self.view.connection.endpoint)))
+
+    def _close(self) -> None:
+        self.form.display = False
+        self.table.focus()

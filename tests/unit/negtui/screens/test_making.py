@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from daemon.protocol.commands import AnyCommand, AnyResult, ChangeSession, CreateSession
+from daemon.protocol.errors import NegError
+from tests.curation_daemon import client, in_loop, press
+from tests.fake_client import FakeClient
+from tests.snapshots.screens import text_of
+from tests.unit.negtui.screens.test_sessions import ROWS, app, opened
+
+
+async def line(pilot: Pilot[None], text: str) -> None:
+    pilot.app.screen.query(Input).first().value = text
+    await press(pilot, "enter")
+    await pilot.pause(0.1)
+
+
+@in_loop
+async def test_any_setting_is_changed_from_a_line() -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        await press(pilot, "s")
+        assert "Settings of toy" in text_of(pilot.app)
+        await line(pilot, 'training.rank=8  synthesis.keywords=["bad hands", "blurry"]')
+        changes = {"training.rank": "8", "synthesis.keywords": '["bad hands", "blurry"]'}
+        assert ChangeSession(name="toy", changes=changes) in found.daemon.asked
+        assert not screen.form.is_open
+
+
+@in_loop
+async def test_a_line_that_says_no_setting_is_refused_beside_it_and_kept() -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        await press(pilot, "s")
+        await line(pilot, "rank 8")
+        assert "is not section.field=value" in str(screen.form.query_one("#refusal", Static).render())
+        assert screen.form.values == {"settings": "rank 8"}
+        assert not [command for command in found.daemon.asked if isinstance(command, ChangeSession)]
+
+
+@in_loop
+async def test_what_the_daemon_refuses_is_said_in_the_form() -> None:
+    found: FakeClient = client(sessions=ROWS)
+    request = found.daemon.request
+
+    async def refuse(command: AnyCommand) -> AnyResult:
+        if isinstance(command, CreateSession):
+            raise NegError("invalid", "There is a session of that name.", "Choose another.")
+        return await request(command)
+
+    found.daemon.request = refuse  # type: ignore[method-assign]
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "n")
+        for text in ("toy", "toy", "", "", "", ""):
+            field = pilot.app.focused
+            assert isinstance(field, Input)
+            field.value = text
+            await press(pilot, "enter")
+        await pilot.pause(0.2)
+        assert screen.form.is_open
+        assert "There is a session of that name." in text_of(pilot.app)
