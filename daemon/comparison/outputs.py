@@ -21,6 +21,8 @@ from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.events import Claim, Effect
 from daemon.protocol.specs import ImageRecord, ImageRequest
 
+DIAGNOSIS_FILE = "diagnosis.json"
+
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """`summary.json`, written last: where it stands, the comparison is finished."""
@@ -35,7 +37,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     sheet_paths: tuple[str, ...]
     inputs_sha256: str
     claims: tuple[Claim, ...] = ()
-    diagnosis: Diagnosis | None = None
+    diagnosis_paths: tuple[str, ...] = ()
+    """`diagnosis.json` and its maps, where blocks were diagnosed."""
 
 
 class CellLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +78,7 @@ def write_outputs(
         sheet_paths=tuple(sheets),
         inputs_sha256=inputs_sha256,
         claims=findings.claims,
-        diagnosis=findings.diagnosis,
+        diagnosis_paths=_write_diagnosis(findings.diagnosis, folder),
     )
     files.write_atomic(folder / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     return summary
@@ -87,10 +90,19 @@ def read_summary(folder: Path, inputs_sha256: str) -> Summary | None:
         summary = msgspec.json.decode((folder / "summary.json").read_bytes(), type=Summary)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    wanted = ("report.html", "report.md", "metrics.csv", "cells.json", "manifest.jsonl", *summary.sheet_paths)
+    wanted = ("report.html", "report.md", "metrics.csv", "cells.json", "manifest.jsonl", *summary.sheet_paths, *summary.diagnosis_paths)
     if summary.inputs_sha256 != inputs_sha256 or not all((folder / name).is_file() for name in wanted):
         return None
     return summary
+
+
+def _write_diagnosis(diagnosis: Diagnosis | None, folder: Path) -> tuple[str, ...]:
+    """`diagnosis.json`; returns its name and those of its maps. That of a comparison before is removed where there is none."""
+    if diagnosis is None:
+        (folder / DIAGNOSIS_FILE).unlink(missing_ok=True)
+        return ()
+    files.write_atomic(folder / DIAGNOSIS_FILE, msgspec.json.format(msgspec.json.encode(diagnosis), indent=2) + b"\n")
+    return (DIAGNOSIS_FILE, *(one.path for one in diagnosis.maps))
 
 
 def _write_sheets(findings: Findings, folder: Path, images_path: Path, check: Callable[[], None]) -> list[str]:

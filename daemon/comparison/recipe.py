@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 from PIL import Image
 
 from daemon.comparison.arms import Arm, resolve_arms
 from daemon.comparison.claims import find_claims, find_roles
+from daemon.comparison.diagnosis import Watched, diagnose
 from daemon.comparison.diversity import METRIC as DIVERSITY
 from daemon.comparison.diversity import find_diversity
 from daemon.comparison.effects import CellValues, arm_means, find_effects, verdict_in_words
@@ -23,6 +25,7 @@ from daemon.manifest import Manifest
 from daemon.pictures import PaintPace, image_id, paint_or_reuse, thumbnail_path
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.codec import canonical_sha256
+from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ComparisonSaved, DurableEvent, ImageSaved
 from daemon.protocol.specs import CompareJob, ComparisonSpec, ImageRecord, ModelSpec
@@ -73,9 +76,13 @@ def compare(job: CompareJob, context: JobContext) -> Iterator[DurableEvent]:
     if summary is None:
         with context.phase("measure"):
             values = _measure(comparison, records, context)
+        diagnosis = None
+        if job.comparison.diagnose_blocks:
+            with context.phase("diagnose"):
+                diagnosis = _diagnose(comparison, records, context, folder)
         context.check()
         with context.phase("report"):
-            findings = _find(comparison, records, values, context)
+            findings = _find(comparison, records, values, context, diagnosis)
             summary = write_outputs(findings, records, folder, inputs_sha256, context.check)
     yield _saved(summary, context)
 
@@ -130,7 +137,20 @@ def _measure(comparison: Comparison, records: Sequence[ImageRecord], context: Jo
     return {(cell.block.index, cell.arm.name): found[record.sha256] for cell, record in zip(comparison.cells, records, strict=True)}
 
 
-def _find(comparison: Comparison, records: Sequence[ImageRecord], values: CellValues, context: JobContext) -> Findings:
+def _diagnose(comparison: Comparison, records: Sequence[ImageRecord], context: JobContext, folder: Path) -> Diagnosis:
+    """Of the first `diagnose_blocks` blocks; their cells come first."""
+    num_arms, num_blocks = len(comparison.arms), min(comparison.job.comparison.diagnose_blocks, len(comparison.blocks))
+    roles = find_roles(comparison.arms)
+    baseline = roles.baseline if roles is not None else comparison.arms[0].name
+    places = [slice(number * num_arms, (number + 1) * num_arms) for number in range(num_blocks)]
+    blocks = [Watched(comparison.cells[place], tuple(records[place]), baseline) for place in places]
+    adapters = [use.name for arm in comparison.job.comparison.arms for use in arm.adapters]
+    return diagnose(context, comparison.job.model, blocks, adapters, folder)
+
+
+def _find(
+    comparison: Comparison, records: Sequence[ImageRecord], values: CellValues, context: JobContext, diagnosis: Diagnosis | None
+) -> Findings:
     names = [arm.name for arm in comparison.arms]
     measured = _with_diversity(comparison, records, values, context)
     effects = find_effects(comparison.blocks, names, measured)
@@ -146,6 +166,7 @@ def _find(comparison: Comparison, records: Sequence[ImageRecord], values: CellVa
         verdict=verdict_in_words(effects, names, len({block.prompt for block in comparison.blocks})),
         scorers=tuple(scorer.version for scorer in comparison.scorers),
         claims=find_claims(comparison.blocks, find_roles(comparison.arms), values),
+        diagnosis=diagnosis,
     )
 
 

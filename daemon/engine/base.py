@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from daemon.protocol.events import ResidentPart
@@ -27,6 +29,27 @@ class ModelIdentity(Spec, frozen=True, kw_only=True):
     torch_dtype: Literal["float32", "float16", "bfloat16"]
 
 
+Floats = npt.NDArray[np.float32]
+
+
+class Prediction(NamedTuple):
+    """What the base predicted at one step, in its own output (epsilon, or v), (C, h, w) each; None: the step is not guided."""
+
+    timestep: float
+    positive: Floats
+    negative: Floats | None
+    plain_positive: Floats | None
+    """For the same latents and words, with every adapter off; None where none acts."""
+    plain_negative: Floats | None
+
+
+class Trajectory(NamedTuple):
+    """A picture, and how the base came to it; the refiner's steps are not among them."""
+
+    image: Image.Image
+    predictions: tuple[Prediction, ...]
+
+
 OnStep = Callable[[int, int, Callable[[], bytes]], None]
 """(step from 1, num_steps over base and refiner, make a JPEG preview <= 32 KiB). May raise to stop the painting."""
 
@@ -39,6 +62,9 @@ class Engine(Protocol):
 
     def paint(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Image.Image:
         """One RGB picture. Loads what is not resident; the same request gives the same pixels on the same kind of device."""
+
+    def watch(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Trajectory:
+        """As `paint`, the same pixels, looking on: what the base predicted for prompt and negative prompt at every step."""
 
     def offer_adapter(self, path: Path) -> str:
         """Make an adapter file known, so that requests may name it by the sha256 this returns. Read when first used."""

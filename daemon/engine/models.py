@@ -12,7 +12,7 @@ from msgspec import UNSET
 from PIL import Image
 
 from daemon import models
-from daemon.engine.base import GpuBytes, ModelIdentity, OnStep
+from daemon.engine.base import GpuBytes, ModelIdentity, OnStep, Trajectory
 from daemon.engine.parts import Sources, TrainingParts
 from daemon.files import sha256_file
 from daemon.protocol.errors import NegError
@@ -66,6 +66,12 @@ class LocalEngine:
         _require_same(sources.identity, request)
         _require_plain(request)
         return paint(self._loaded(), sources, request, on_step)
+
+    def watch(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Trajectory:
+        """See `Engine.watch`; raises as `paint`."""
+        from daemon.engine.diagnosis import watch
+
+        return watch(self._loaded(), self._sources(model), request, lambda: self.paint(model, request, on_step))
 
     @contextlib.contextmanager
     def borrow_training_parts(self, model: ModelSpec) -> Iterator[TrainingParts]:

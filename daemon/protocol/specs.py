@@ -86,6 +86,8 @@ class ComparisonSpec(SamplingSpec, frozen=True, kw_only=True):
     seeds: Annotated[tuple[Seed, ...], Meta(min_length=1, max_length=10_000)] = (0,)
     scorers: Annotated[tuple[Literal["toy-probe"], ...], Meta(max_length=16)] = ()
     """Measures beyond the plain ones (sharpness, contrast, saturation, colourfulness)."""
+    diagnose_blocks: Annotated[int, Meta(ge=0, le=64)] = 0
+    """The first so many blocks are painted once more, watched: size and direction of the guidance, and where it acts. 0: none."""
 
 
 class SessionSpec(Spec, frozen=True, kw_only=True):

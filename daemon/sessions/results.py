@@ -35,7 +35,7 @@ class _Summary(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...] = ()
     sheet_paths: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
-    diagnosis: Diagnosis | None = None
+    diagnosis_paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class _Read:
     summary: _Summary
     arms: tuple[ComparedArm, ...]
     blocks: tuple[ComparedBlock, ...]
+    diagnosis: Diagnosis | None
 
 
 class Comparisons:
@@ -71,7 +72,7 @@ class Comparisons:
             num_blocks=len(found.blocks),
             effects=found.summary.effects,
             claims=found.summary.claims,
-            diagnosis=found.summary.diagnosis if command.after_block == 0 else None,
+            diagnosis=found.diagnosis if command.after_block == 0 else None,
             verdict=found.summary.verdict,
             report_path=f"{relative}/report.html",
             sheet_paths=tuple(f"{relative}/{name}" for name in found.summary.sheet_paths),
@@ -114,7 +115,8 @@ def _read(path: Path, stamp: tuple[int, int, int]) -> _Read:
         painted = tuple(ComparedCell(image=records[cells[name]["image"], name], values=_values(cells[name])) for name in names)
         blocks.append(ComparedBlock(index=index, prompt=first["prompt"], seed=int(first["seed"]), cells=painted))
     arms = tuple(_arm(name, number, blocks, summary) for number, name in enumerate(names))
-    return _Read(path, stamp, summary, arms, tuple(blocks))
+    diagnosis = msgspec.json.decode(_content(path / "diagnosis.json"), type=Diagnosis) if summary.diagnosis_paths else None
+    return _Read(path, stamp, summary, arms, tuple(blocks), diagnosis)
 
 
 def _arm(name: str, number: int, blocks: Sequence[ComparedBlock], summary: _Summary) -> ComparedArm:

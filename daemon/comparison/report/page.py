@@ -12,12 +12,15 @@ from pathlib import Path
 import jinja2
 import msgspec
 
+from daemon.comparison.claims import find_roles
 from daemon.comparison.effects import figure, signed
 from daemon.comparison.findings import Findings, note
 from daemon.comparison.metrics import METRICS, QUALITY, present
 from daemon.comparison.plan import Block
+from daemon.comparison.report.charts import diagnosis_charts
 from daemon.comparison.report.forest import find_axis
 from daemon.comparison.report.headline import find_headline
+from daemon.comparison.report.maps import map_rows
 from daemon.comparison.report.pictures import choose_shown, data_uri, picture_path
 from daemon.comparison.report.settings import confounds, settings
 
@@ -49,6 +52,9 @@ def render_page(findings: Findings, images_path: Path) -> str:
             settings=settings(findings),
             asked=msgspec.json.format(msgspec.json.encode(findings.job), indent=2).decode(),
             confounds=confounds(findings),
+            charts=[] if findings.diagnosis is None else diagnosis_charts(findings.diagnosis),
+            maps=map_rows(findings, images_path.parent / spec.output_name),
+            maps_against=roles.baseline if (roles := find_roles(findings.arms)) else findings.arms[0].name,
             shown=shown,
             num_prompts=len({block.prompt for block in findings.blocks}),
             is_small=min(spec.width, spec.height) < SMALL_PIXELS,

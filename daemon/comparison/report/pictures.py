@@ -40,8 +40,8 @@ def picture_path(findings: Findings, images_path: Path, block: Block, arm: str, 
 
 
 def data_uri(path: Path) -> str:
-    """A WebP file as a `data:` address."""
-    return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    """A WebP or PNG file as a `data:` address."""
+    return f"data:image/{path.suffix.removeprefix('.')};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _num_fitting(findings: Findings, images_path: Path, pixels: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from daemon import files
-from daemon.engine.base import ModelIdentity, OnStep
+from daemon.engine.base import ModelIdentity, OnStep, Prediction, Trajectory
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.events import EphemeralEvent
 from daemon.protocol.specs import ImageRequest, ModelSpec
@@ -66,6 +66,22 @@ class FakeEngine:
             self.after_step(step)
         self.painted.append(request)
         return draw(request)
+
+    def watch(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Trajectory:
+        """What it draws, by way of predictions that the request's hash decides; negative ones at a scale above 1."""
+        image = self.paint(model, request, on_step)
+        rng = np.random.default_rng(int(canonical_sha256(request)[:12], 16))
+        predictions = []
+        for step in range(NUM_STEPS):
+            one, other, plain, other_plain = rng.normal(size=(4, 4, request.height // 8, request.width // 8)).astype(np.float32)
+            guided = request.guidance_scale > 1
+            adapted = bool(request.adapters)
+            predictions.append(
+                Prediction(
+                    999.0 - step, one, other if guided else None, plain if adapted else None, other_plain if adapted and guided else None
+                )
+            )
+        return Trajectory(image, tuple(predictions))
 
     def offer_adapter(self, path: Path) -> str:
         self.offered.append(path)

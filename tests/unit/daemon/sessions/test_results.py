@@ -60,6 +60,22 @@ def test_a_comparison_is_read_whole(sessions_path: Path, folder: Path) -> None:
     assert (found.report_path, found.sheet_paths) == ("comparisons/default/report.html", ("comparisons/default/sheet.png",))
 
 
+def test_claims_and_the_diagnosis_are_told_with_the_first_page(sessions_path: Path, folder: Path) -> None:
+    diagnosis = '{"blocks": [0], "arms": [{"arm": "target", "timesteps": [999.0], "curves": {"guidance_norm": [0.5]}}]}'
+    (folder / "diagnosis.json").write_text(diagnosis)
+    claims = '"claims": [{"name": "sharpness", "statement": "sharper", "verdict": "unclear"}], "diagnosis_paths": ["diagnosis.json"]'
+    (folder / "summary.json").write_text(SUMMARY.replace('"inputs_sha256"', f'{claims}, "inputs_sha256"'))
+    comparisons = Comparisons(sessions_path)
+    first = comparisons.read(ReadComparison(session="mine", name="default"))
+    assert [claim.name for claim in first.claims] == ["sharpness"]
+    assert first.diagnosis is not None
+    assert first.diagnosis.arms[0].curves == {"guidance_norm": (0.5,)}
+    assert comparisons.read(ReadComparison(session="mine", name="default", after_block=1)).diagnosis is None
+    (folder / "diagnosis.json").unlink()
+    with pytest.raises(NegError, match="do not fit each other"):
+        Comparisons(sessions_path).read(ReadComparison(session="mine", name="default"))
+
+
 def test_blocks_come_in_pages(sessions_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     comparisons = Comparisons(sessions_path)
     second = comparisons.read(ReadComparison(session="mine", name="default", after_block=1))

@@ -68,6 +68,18 @@ def test_it_is_whole_by_itself(tmp_path: Path) -> None:
     assert not re.search(r"https?://|@import|url\(", html)
 
 
+def test_what_was_diagnosed_is_drawn(tmp_path: Path) -> None:
+    html, reader = report(tmp_path, diagnose_blocks=1)
+    charts = [attributes for tag, attributes in reader.tags if tag == "svg" and attributes.get("class") == "chart"]
+    assert len(charts) == 10
+    assert html.count("data:image/png;base64,") == 5
+    for said in ("the very same pictures, to the last bit", "guidance in square number 0, seed 0", "difference in square number 0, seed 0"):
+        assert said in reader.text
+    assert "denoising step" in reader.text
+    assert 'href="#guidance"' in html
+    assert 'href="#guidance"' not in report(tmp_path / "other")[0]
+
+
 def test_its_policy_lets_only_its_own_script_and_style_run(tmp_path: Path) -> None:
     _, reader = report(tmp_path)
     (policy,) = [attributes["content"] or "" for tag, attributes in reader.tags if attributes.get("http-equiv")]
