@@ -19,7 +19,7 @@ import zmq
 
 from daemon.config import Places, places
 from daemon.protocol import codec
-from daemon.protocol.commands import AnyResult, Attached, Command, Credit, Failed, Hello, Ping, Pong, Submit, Welcome
+from daemon.protocol.commands import SLOW, AnyResult, Attached, Command, Credit, Failed, Hello, Ping, Pong, Submit, Welcome
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import Preview
 from negtui.fetching import fetch
@@ -32,6 +32,7 @@ from negtui.ssh import tunnel
 GREETING_SECONDS = 3.0
 REVIVE_SECONDS = 1.0
 REQUEST_SECONDS = 30.0
+SLOW_SECONDS = 3600.0
 RETRY_SECONDS = 0.05
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 
@@ -240,11 +241,13 @@ class Client:
         await self._blob.close()
         self._context.destroy(linger=0)
 
-    async def request(self, command: Command, seconds: float = REQUEST_SECONDS) -> AnyResult:
+    async def request(self, command: Command, seconds: float | None = None) -> AnyResult:
         """A command's result. Raises `NegError` (refused, in words) or `NoReply` (unknown; a `Submit` waits in the outbox).
 
         While the connection is down it waits, and is sent again once that is back, unless it must not be (`NOT_REPEATED`).
         """
+        if seconds is None:
+            seconds = SLOW_SECONDS if isinstance(command, SLOW) else REQUEST_SECONDS
         if not isinstance(command, Submit) or self._outbox is None:
             return _checked((await self._ctl.ask(command, seconds))[0])
         await asyncio.to_thread(self._outbox.put, command)

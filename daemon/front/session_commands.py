@@ -16,6 +16,9 @@ from daemon.protocol.commands import (
     CreateSession,
     DeleteSession,
     DuplicateSession,
+    Files,
+    ImportSession,
+    ListFiles,
     ListSessions,
     ReadSession,
     SessionAnswer,
@@ -49,6 +52,8 @@ class SessionCommands:
             WriteSession: self.write,
             DuplicateSession: self.duplicate,
             DeleteSession: self.delete,
+            ListFiles: self.list_files,
+            ImportSession: self.take,
         }
 
     async def list_sessions(self, command: ListSessions, peer: Peer) -> Sessions:
@@ -73,6 +78,16 @@ class SessionCommands:
     async def duplicate(self, command: DuplicateSession, peer: Peer) -> SessionAnswer:
         async with self._copying:
             return await asyncio.to_thread(sessions.duplicate, self._sessions_path, command.name, command.new_name, command.settings_only)
+
+    async def list_files(self, command: ListFiles, peer: Peer) -> Files:
+        return await asyncio.to_thread(sessions.list_files, self._sessions_path, command)
+
+    async def take(self, command: ImportSession, peer: Peer) -> SessionAnswer:
+        path = Path(command.path)
+        if not path.is_absolute():
+            raise NegError("invalid", f"{command.path} is not absolute.", "Name the file from / on: the daemon has a folder of its own.")
+        async with self._copying:
+            return await asyncio.to_thread(sessions.take, self._sessions_path, path, command.new_name)
 
     async def delete(self, command: DeleteSession, peer: Peer) -> SessionDeleted:
         await asyncio.to_thread(removing.require_removable, self._sessions_path, command.name, command.typed)

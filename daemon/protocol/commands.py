@@ -1,18 +1,18 @@
 """What a client may ask, and what it is answered.
 
-All but `Submit`, `CreateSession`, `DuplicateSession`, `WriteSession` and `DeleteSession` set a target state or only read, hence may be
-repeated. What is answered is in `results.py`, and can be imported from here too.
+All but `Submit` and those of `NOT_REPEATED` set a target state or only read, hence may be repeated. What is answered is in
+`results.py`, and can be imported from here too.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from daemon.protocol.events import ImagesFolder
-from daemon.protocol.fields import MAX_TAGS, Name, Tag
+from daemon.protocol.fields import MAX_TAGS, Name, Path_, Tag
 from daemon.protocol.orders import Order
 from daemon.protocol.results import AnyResult as AnyResult
 from daemon.protocol.results import Attached as Attached
@@ -23,6 +23,8 @@ from daemon.protocol.results import ComparedCell as ComparedCell
 from daemon.protocol.results import ComparisonAnswer as ComparisonAnswer
 from daemon.protocol.results import Draining as Draining
 from daemon.protocol.results import Failed as Failed
+from daemon.protocol.results import FileRow as FileRow
+from daemon.protocol.results import Files as Files
 from daemon.protocol.results import Images as Images
 from daemon.protocol.results import JobAnswer as JobAnswer
 from daemon.protocol.results import Jobs as Jobs
@@ -184,6 +186,24 @@ class DeleteSession(Command, frozen=True, kw_only=True):
     typed: Annotated[str, Meta(max_length=64)]
 
 
+class ListFiles(Command, frozen=True, kw_only=True):
+    """What belongs to a session, to be fetched with `GetBlob` and packed: all its files but those that can be computed again."""
+
+    name: Name
+    also: Annotated[tuple[Literal["cache", "checkpoints"], ...], Meta(max_length=2)] = ()
+    """Folders that are left out otherwise."""
+    after: Annotated[str, Meta(max_length=4096)] = ""
+
+
+class ImportSession(Command, frozen=True, kw_only=True):
+    """Take a packed session (`archive.py`) from a file on the daemon's host. Checked whole; whole, or not at all."""
+
+    path: Path_
+    """Absolute."""
+    new_name: Name | None = None
+    """None: the name it had."""
+
+
 class ListImages(Command, frozen=True, kw_only=True):
     """A page of a session's pictures in the order they were made: those behind the one with the id `after`; empty: from the first."""
 
@@ -312,7 +332,9 @@ class GetBlob(Command, frozen=True, kw_only=True):
     length: Annotated[int, Meta(ge=1, le=262_144)] = 262_144
 
 
-NOT_REPEATED = (CreateSession, WriteSession, DuplicateSession, DeleteSession)
+NOT_REPEATED = (CreateSession, WriteSession, DuplicateSession, ImportSession, DeleteSession)
+SLOW = (DuplicateSession, ImportSession)
+"""Answered when gigabytes have been copied."""
 """Commands that are not sent again silently: done a second time they would fail, or undo what came between. `Submit` has its key."""
 
 AnyCommand = (
@@ -334,6 +356,8 @@ AnyCommand = (
     | ChangeSession
     | WriteSession
     | DuplicateSession
+    | ListFiles
+    | ImportSession
     | DeleteSession
     | ListImages
     | MarkImages

@@ -120,6 +120,22 @@ class SessionDeleted(Result, frozen=True, kw_only=True):
     num_bytes: int
 
 
+class FileRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a session; `path` is relative to its folder."""
+
+    path: str
+    size: int
+
+
+class Files(Result, frozen=True, kw_only=True):
+    """A page of a session's files, by path; there are more while `is_last` is false: ask again after the last one's path."""
+
+    files: tuple[FileRow, ...]
+    num_links: int
+    """Links in the folder, which are not listed."""
+    is_last: bool
+
+
 class Images(Result, frozen=True, kw_only=True):
     """A page of pictures; there are more while `is_last` is false: ask again after the last one's id."""
 
@@ -247,6 +263,7 @@ AnyResult = (
     | Sessions
     | SessionAnswer
     | SessionDeleted
+    | Files
     | Images
     | Marked
     | Plan

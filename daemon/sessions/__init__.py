@@ -3,8 +3,9 @@
 from daemon.protocol.specs import job_specs
 from daemon.sessions.changing import change, preview, write
 from daemon.sessions.checking import check, warnings
-from daemon.sessions.copying import duplicate
+from daemon.sessions.copying import duplicate, list_files
 from daemon.sessions.curation import Curation
+from daemon.sessions.importing import take
 from daemon.sessions.listing import row, rows
 from daemon.sessions.making import apply_changes, create
 from daemon.sessions.reading import SESSION_FILE, parse, read, require_session, session_names
@@ -19,6 +20,7 @@ __all__ = [
     "check",
     "create",
     "duplicate",
+    "list_files",
     "job_specs",
     "parse",
     "preview",
@@ -27,6 +29,7 @@ __all__ = [
     "row",
     "rows",
     "session_names",
+    "take",
     "warnings",
     "write",
 ]

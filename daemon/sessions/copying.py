@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, require_space
-from daemon.protocol.commands import SessionAnswer
+from daemon.protocol import codec
+from daemon.protocol.commands import FileRow, Files, ListFiles, SessionAnswer
 from daemon.protocol.errors import NegError
 from daemon.sessions.changing import label
 from daemon.sessions.making import copy_prompts
-from daemon.sessions.reading import SESSION_FILE, parse, read_text, require_name
+from daemon.sessions.reading import SESSION_FILE, parse, read_text, require_name, require_session
 
 LEFT_OUT = frozenset({"cache", "checkpoints"})
 PIECE_BYTES = 2**24
@@ -39,7 +40,7 @@ def duplicate(sessions_path: Path, name: str, new_name: str, settings_only: bool
             if settings_only:
                 copy_prompts(origin, draft, spec)
             else:
-                require_space(sessions_path, sum(path.lstat().st_size for path in _files(origin)))
+                require_space(sessions_path, sum(path.lstat().st_size for path in files_of(origin)))
                 _copy(origin, draft)
             (draft / SESSION_FILE).write_text(text, encoding="utf-8", newline="")
             commit_directory(draft, folder)
@@ -50,23 +51,43 @@ def duplicate(sessions_path: Path, name: str, new_name: str, settings_only: bool
     return SessionAnswer(name=new_name, path=str(folder), spec=spec)
 
 
-def _files(origin: Path) -> Iterator[Path]:
-    """What is copied: regular files and links, not what a job is just writing."""
+def list_files(sessions_path: Path, command: ListFiles) -> Files:
+    """A page of what belongs to a session, by path. Links are counted, not listed: they lead out. Raises `NegError` `not_found`."""
+    origin = require_session(sessions_path, command.name)
+    left_out = LEFT_OUT - set(command.also)
+    rows, num_links = [], 0
+    for path in files_of(origin, left_out):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            continue  # a job took it away meanwhile
+        if stat.S_ISLNK(found.st_mode):
+            num_links += 1
+        else:
+            rows.append(FileRow(path=path.relative_to(origin).as_posix(), size=found.st_size))
+    rows.append(FileRow(path=SESSION_FILE, size=(origin / SESSION_FILE).stat().st_size))
+    later = sorted((row for row in rows if row.path > command.after), key=lambda row: row.path)
+    page = codec.fitting(later)
+    return Files(files=page, num_links=num_links, is_last=len(page) == len(later))
+
+
+def files_of(origin: Path, left_out: frozenset[str] = LEFT_OUT) -> Iterator[Path]:
+    """A session's regular files and links but `session.toml`, not what a job is just writing, nor what can be computed again."""
     for folder, folders, names in os.walk(origin):
         top = Path(folder)
-        folders[:] = [name for name in folders if _wanted(top, name, origin) and not (top / name).is_symlink()]
+        folders[:] = [name for name in folders if _wanted(top, name, origin, left_out) and not (top / name).is_symlink()]
         for name in names:
             path = top / name
-            if _wanted(top, name, origin) and stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFREG, stat.S_IFLNK):
+            if _wanted(top, name, origin, left_out) and stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFREG, stat.S_IFLNK):
                 yield path
 
 
-def _wanted(folder: Path, name: str, origin: Path) -> bool:
-    return not name.startswith(TEMPORARY_PREFIX) and not (folder == origin and name in (*LEFT_OUT, SESSION_FILE))
+def _wanted(folder: Path, name: str, origin: Path, left_out: frozenset[str]) -> bool:
+    return not name.startswith(TEMPORARY_PREFIX) and not (folder == origin and name in (*left_out, SESSION_FILE))
 
 
 def _copy(origin: Path, draft: Path) -> None:
-    for path in _files(origin):
+    for path in files_of(origin):
         copy = draft / path.relative_to(origin)
         copy.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -12,6 +12,7 @@ from daemon.protocol.commands import (
     ChangeSession,
     DeleteSession,
     DuplicateSession,
+    ImportSession,
     ListSessions,
     Submit,
     WriteSession,
@@ -19,6 +20,7 @@ from daemon.protocol.commands import (
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import SessionChanged
 from negtui.client import Client
+from negtui.packing import pack
 from tests.fake_recipes import job
 
 TEXT = '# mine\n[model]\nbase = "toy"  # the small one\n'
@@ -86,6 +88,32 @@ def test_a_copy_has_all_but_what_can_be_computed_again(front: Any) -> None:
     assert copied == ["adapters/wrong/x.safetensors", "dataset/a.png", "session.toml"]
     assert [path.name for path in (fake.parent / "bare").iterdir()] == ["session.toml"]
     assert not (front.places.workspace / "out").exists()
+
+
+def test_packed_over_the_wire_and_taken_again(front: Any) -> None:
+    fake: Path = front.places.sessions_path / "fake"
+    (fake / "dataset").mkdir()
+    (fake / "dataset/a.png").write_bytes(bytes(range(256)) * 2000)
+    path = front.places.workspace / "fake.zip"
+
+    async def scene() -> None:
+        async with Client.connect(front.endpoints) as client:
+            await pack(client.request, client.fetch, "fake", path, note=lambda text: None)
+            for command, code in (
+                (ImportSession(path=str(path)), "conflict"),
+                (ImportSession(path="fake.zip", new_name="second"), "invalid"),
+                (ImportSession(path=f"{path}x", new_name="second"), "not_found"),
+            ):
+                with pytest.raises(NegError) as refused:
+                    await client.request(command)
+                assert code_of(refused) == code
+            await client.request(ImportSession(path=str(path), new_name="second"))
+            await heard(client, "second", "created")
+
+    asyncio.run(scene())
+    taken = fake.parent / "second"
+    for name in ("session.toml", "dataset/a.png"):
+        assert (taken / name).read_bytes() == (fake / name).read_bytes()
 
 
 def test_deleting_needs_the_name_and_no_job_and_leaves_what_is_elsewhere(front: Any) -> None:

@@ -1,5 +1,6 @@
 """A comparison goes on where it stopped, paints and measures nothing twice, and ends with the same files."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,12 @@ from daemon.comparison.outputs import Summary
 from daemon.comparison.recipe import compare
 from daemon.files import sha256_file, write_atomic
 from daemon.protocol.codec import MAX_FRAME_BYTES, encode
+from daemon.protocol.commands import AnyCommand, Files, ListFiles
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ComparisonSaved, ImageSaved, StepProgress
 from daemon.recipe import Interrupted
+from daemon.sessions import list_files, take
+from negtui.packing import pack
 
 
 @pytest.fixture
@@ -84,6 +88,30 @@ def test_stopped_anywhere_it_ends_with_the_same_files(tmp_path: Path, stop_after
     assert len(stopped.engine.painted) + len(resumed.engine.painted) == 12
     assert events[-1] == expected[-1]
     assert contents(broken) == contents(whole)
+
+
+def test_packed_and_taken_on_another_host_nothing_is_made_again(tmp_path: Path, scorer: CountingScorer) -> None:
+    here = tmp_path / "here"
+    *_, saved = compare(job(), Desk(prepare(here / "mine")).context)
+    write_atomic(here / "mine/session.toml", b'[model]\nbase = "toy"\n')
+
+    async def ask(command: AnyCommand) -> Files:
+        assert isinstance(command, ListFiles)
+        return list_files(here, command)
+
+    async def fetch(session: str, path: str) -> bytes:
+        return (here / session / path).read_bytes()
+
+    asyncio.run(pack(ask, fetch, "mine", tmp_path / "mine.zip", note=lambda text: None))
+    there = Path(take(tmp_path / "there", tmp_path / "mine.zip").path)
+    before = file_states(there)
+    desk = Desk(there)
+    *images, again = compare(job(), desk.context)
+    assert desk.engine.painted == []
+    assert all(event.reused for event in images)
+    assert scorer.num_measured == 12
+    assert again == saved
+    assert file_states(there) == before
 
 
 def test_a_new_adapter_paints_its_arm_only(tmp_path: Path, scorer: CountingScorer) -> None:
