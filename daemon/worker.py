@@ -47,6 +47,7 @@ from daemon.recipe import How, Interrupted, JobContext, Recipe
 RECIPES = {
     "synthesize": "daemon.synthesis.recipe:synthesize",
     "train": "daemon.training.recipe:train",
+    "merge": "daemon.merging.recipe:merge",
     "compare": "daemon.comparison.recipe:compare",
 }
 ENGINE = "daemon.engine.models:create_engine"

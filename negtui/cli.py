@@ -219,12 +219,26 @@ def _add_acts(add: _Add) -> None:
     run = add("run", "running:run", "all three acts of a session: synthesise, train, compare")
     synthesise = add("synthesise", "running:synthesise", "act 1: paint deliberately bad pictures", ("synthesize",))
     train = add("train", "running:train", "act 2: train a LoRA on them, or on a folder of your own images")
+    merge = add("merge", "merging:merge", "make one adapter of several: those of [[merging]], or as said here")
+    _add_merge_options(merge)
     compare = add("compare", "running:compare", "act 3: paint and measure the arms")
-    for act in (run, synthesise, train, compare):
+    for act in (run, synthesise, train, merge, compare):
         act.add_argument("name", metavar="NAME")
     train.add_argument("--images", metavar="FOLDER", help="train on the images of this folder, not on the session's dataset/")
     for act in (run, compare):
         act.add_argument("--full", action="store_true", help="compare on all prompts, not the first num_prompts")
+
+
+def _add_merge_options(merge: argparse.ArgumentParser) -> None:
+    merge.add_argument("--adapters", nargs="+", metavar="NAME=WEIGHT", help="adapters of the session, e.g. wrong=1.0 subject=0.7")
+    merge.add_argument(
+        "--combination", dest="combination_type", metavar="TYPE", help="peft's combination_type: cat (default), svd, ties, ..."
+    )
+    merge.add_argument("--output", dest="output_name", metavar="NAME", help="the merged adapter's name; merged, unless given")
+    merge.add_argument("--density", metavar="SHARE", help="of ties, dare_*, magnitude_prune: the share of weights that they keep")
+    merge.add_argument("--svd-rank", metavar="R", help="of svd and *_svd: the rank; the highest of the parents, unless given")
+    merge.add_argument("--majority-sign-method", choices=("total", "frequency"), help="how ties and dare_ties elect a sign")
+    merge.add_argument("--seed", metavar="N", help="of what dare_* drops")
 
 
 def _add_jobs(add: _Add) -> None:

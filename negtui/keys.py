@@ -79,6 +79,7 @@ SESSIONS: tuple[Key, ...] = (
     Key("sessions.check", "v", "check", "check its session.toml, its model and the room there is"),
     Key("sessions.duplicate", "c", "duplicate", "a copy of its session.toml and prompts under another name", footer="copy", changes=True),
     Key("sessions.delete", "D", "delete", "delete the session and all its files; its name must be typed", footer="delete", changes=True),
+    Key("sessions.merge", "m", "merge", "make one adapter of several of the session", changes=True),
     Key("sessions.filter", "slash", "filter", "show only the sessions with these words", footer="filter"),
     Key("sessions.copy", "y", "copy_path", "copy the path of its folder"),
 )

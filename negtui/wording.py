@@ -22,9 +22,10 @@ from daemon.protocol.events import (
     StepProgress,
     WorkerChanged,
 )
-from daemon.protocol.specs import CompareJob, JobSpec, SynthesizeJob
+from daemon.protocol.specs import CompareJob, JobSpec, MergeJob, SynthesizeJob, TrainJob
 from negtui.output import duration, table
 
+_ACTS: dict[type[JobSpec], str] = {SynthesizeJob: "synthesise", TrainJob: "train", MergeJob: "merge", CompareJob: "compare"}
 ASIDE = ("sample", "validate")
 """Phases in which a job looks at itself: how far it is does not change meanwhile."""
 
@@ -38,13 +39,14 @@ class Reading(NamedTuple):
 
 
 def act(spec: JobSpec) -> str:
-    """`synthesise`, `train` or `compare`."""
-    return "synthesise" if isinstance(spec, SynthesizeJob) else "compare" if isinstance(spec, CompareJob) else "train"
+    """`synthesise`, `train`, `merge` or `compare`."""
+    return _ACTS[type(spec)]
 
 
 def title(job: JobRow) -> str:
-    """`train toy`."""
-    return f"{act(job.spec)} {job.spec.session}"
+    """`train toy`; of merges, of which a session may have several, the adapter too: `merge toy/both`."""
+    made = f"/{job.spec.merging.output_name}" if isinstance(job.spec, MergeJob) else ""
+    return f"{act(job.spec)} {job.spec.session}{made}"
 
 
 def state(job: JobRow) -> str:

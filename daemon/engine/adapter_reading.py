@@ -87,7 +87,7 @@ def layer_names(parts: Mapping[str, Any]) -> dict[str, nn.Module]:
                 # Below an adapter's layer lies the module's own.
                 own = name.replace(".base_layer", "")
                 if not any(f".{weight}" in own for weight in ("lora_A", "lora_B")):
-                    found[_prefix(component, module) + own] = layer
+                    found[component_prefix(component, module) + own] = layer
     return found
 
 
@@ -104,12 +104,12 @@ def _component(
     if module is None:
         raise NegError("incompatible", f"{path} changes the {component}, which this model lacks.", "Use it with the model it was made for.")
     _check_fit(path, state, layer_names({component: module}))
-    prefix = _prefix(component, module)
+    prefix = component_prefix(component, module)
     own_alphas = {layer.removeprefix(prefix): alpha for layer, alpha in alphas.items() if component_of(layer) == component}
     return ComponentAdapter(kind, {name.removeprefix(prefix): weight for name, weight in state.items()}, settings, own_alphas)
 
 
-def _prefix(component: str, module: Any) -> str:
+def component_prefix(component: str, module: Any) -> str:
     """What stands before a module's own names: transformers' first text encoder has lost its `text_model.`."""
     return f"{component}." if component == "unet" or hasattr(module, "text_model") else f"{component}.text_model."
 

@@ -15,6 +15,7 @@ from daemon.protocol.arms import ArmSpec as ArmSpec
 from daemon.protocol.arms import EmbeddingUse as EmbeddingUse
 from daemon.protocol.arms import PresetName, Share
 from daemon.protocol.fields import MAX_TAGS, Fraction, GuidanceScale, Name, Path_, Pixels, PlaceholderToken, Prompt, Seed, Spec, Steps, Tag
+from daemon.protocol.merging_spec import MergeSpec
 from daemon.protocol.training_spec import TrainingSpec
 
 
@@ -97,6 +98,8 @@ class SessionSpec(Spec, frozen=True, kw_only=True):
     model: ModelSpec
     synthesis: SynthesisSpec | None = None
     training: TrainingSpec | None = None
+    merging: Annotated[tuple[MergeSpec, ...], Meta(max_length=32)] = ()
+    """Adapters made of others, after the training and before the comparison."""
     comparison: ComparisonSpec | None = None
 
 
@@ -116,6 +119,14 @@ class TrainJob(Spec, frozen=True, kw_only=True, tag="train", tag_field="kind"):
     training: TrainingSpec
 
 
+class MergeJob(Spec, frozen=True, kw_only=True, tag="merge", tag_field="kind"):
+    """Adapters of one session made into one."""
+
+    session: Name
+    model: ModelSpec
+    merging: MergeSpec
+
+
 class CompareJob(Spec, frozen=True, kw_only=True, tag="compare", tag_field="kind"):
     """Act 3 of one session."""
 
@@ -124,22 +135,32 @@ class CompareJob(Spec, frozen=True, kw_only=True, tag="compare", tag_field="kind
     comparison: ComparisonSpec
 
 
-JobSpec = SynthesizeJob | TrainJob | CompareJob
+JobSpec = SynthesizeJob | TrainJob | MergeJob | CompareJob
 
 
 def job_specs(session: str, spec: SessionSpec, full: bool = False) -> dict[str, JobSpec]:
-    """The jobs of a session's sections by kind, in the order of the acts. `full` compares on all prompts, under a name of its own."""
+    """The jobs of a session's sections by kind, in the order of the acts; of merges by `merge:` and their output_name.
+
+    `full` compares on all prompts, under a name of its own.
+    """
     jobs: dict[str, JobSpec] = {}
     if spec.synthesis is not None:
         jobs["synthesize"] = SynthesizeJob(session=session, model=spec.model, synthesis=spec.synthesis)
     if spec.training is not None:
         jobs["train"] = TrainJob(session=session, model=spec.model, training=spec.training)
+    for merging in spec.merging:
+        jobs[f"merge:{merging.output_name}"] = MergeJob(session=session, model=spec.model, merging=merging)
     if spec.comparison is not None:
         comparison = spec.comparison
         if full and comparison.num_prompts:
             comparison = msgspec.structs.replace(comparison, num_prompts=0, output_name=f"{comparison.output_name[:58]}-full")
         jobs["compare"] = CompareJob(session=session, model=spec.model, comparison=comparison)
     return jobs
+
+
+def kind_of(key: str) -> str:
+    """The kind of job that a key of `job_specs` names."""
+    return key.partition(":")[0]
 
 
 class AdapterRequest(Spec, frozen=True, kw_only=True):

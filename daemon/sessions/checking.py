@@ -119,6 +119,7 @@ def _gpu_bytes() -> int:
 def _adapters(spec: SessionSpec, folder: Path) -> list[str]:
     """Arms may use the adapter or embedding that act 2 makes, or one that is already there."""
     made = {spec.training.output_name} if spec.training else set()
+    made |= {merging.output_name for merging in spec.merging}
     arms = spec.comparison.arms if spec.comparison else ()
     wanted = {(use.name, "adapter") for arm in arms for use in arm.adapters}
     wanted |= {(use.name, "embedding") for arm in arms for use in arm.embeddings}

@@ -14,6 +14,7 @@ import msgspec
 
 from daemon.prompts.weighting import check_weighting
 from daemon.protocol.errors import NegError
+from daemon.protocol.merging_spec import require_sound_merge
 from daemon.protocol.specs import SessionSpec
 from daemon.sessions.allowed import admits_none, admits_text, did_you_mean, fields_at, in_words, type_at
 from daemon.sessions.toml_lines import TomlPath, nearest_line, toml_lines
@@ -201,6 +202,14 @@ def _require_sense(spec: SessionSpec) -> None:
         if (isinstance(weight, str) and not _COMPEL_SIGNS.fullmatch(weight)) or (isinstance(weight, float) and weight <= 0):
             allowed = 'a number more than 0, or signs as "++++" or "--"'
             raise _Fault(("synthesis", "weights", number), f"synthesis.weights[{number}] is {_shown(weight)}; allowed: {allowed}")
+    for number, merging in enumerate(spec.merging):
+        try:
+            require_sound_merge(merging)
+        except NegError as error:
+            raise _Fault(("merging", number), f"merging[{number}]: {error.detail.message} {error.detail.hint}".rstrip(".")) from None
+    repeated = _first_repeated([merging.output_name for merging in spec.merging])
+    if repeated is not None:
+        raise _Fault(("merging", repeated), f"merging makes {spec.merging[repeated].output_name!r} twice; allowed: each output_name once")
     if spec.comparison is not None:
         names = [arm.name for arm in spec.comparison.arms]
         number = _first_repeated(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,14 +11,14 @@ import msgspec
 from daemon.protocol.commands import JobAnswer, Jobs, ListJobs, ReadSession, Resume, SessionAnswer
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobRow
-from daemon.protocol.specs import JobSpec, TrainJob, job_specs
+from daemon.protocol.specs import JobSpec, TrainJob, job_specs, kind_of
 from negtui import wording
 from negtui.commands.exits import OK
 from negtui.commands.following import advice, exit_code, follow_jobs
 from negtui.commands.invocation import Daemon, Invocation, ask, session_name
 from negtui.commands.summary import print_summary, summarise
 
-_SECTIONS = {"synthesize": "synthesis", "train": "training", "compare": "comparison"}
+_SECTIONS = {"synthesize": "synthesis", "train": "training", "merge": "merging", "compare": "comparison"}
 
 
 async def run(arguments: argparse.Namespace, invocation: Invocation) -> int:
@@ -42,16 +42,24 @@ async def compare(arguments: argparse.Namespace, invocation: Invocation) -> int:
 
 
 async def _run(arguments: argparse.Namespace, invocation: Invocation, kinds: tuple[str, ...]) -> int:
+    def chosen(session: SessionAnswer) -> Mapping[str, JobSpec]:
+        specs = wanted(session, kinds, getattr(arguments, "full", False))
+        if getattr(arguments, "images", None) is None:
+            return specs
+        folder = _images_folder(arguments.images, is_remote=bool(invocation.settings.connect))
+        return {key: _trained_on(spec, folder) for key, spec in specs.items()}
+
+    return await run_jobs(arguments, invocation, chosen)
+
+
+async def run_jobs(arguments: argparse.Namespace, invocation: Invocation, chosen: Callable[[SessionAnswer], Mapping[str, JobSpec]]) -> int:
+    """Submit or join the jobs that `chosen` makes of the session `arguments.name`; follow them to their end and tell what came of them."""
     output = invocation.output
     async with invocation.daemon() as daemon:
         session = await ask(daemon, ReadSession(name=session_name(arguments.name)), SessionAnswer)
         for warning in session.warnings:
             output.note(f"warning: {warning}")
-        specs = _wanted(session, kinds, getattr(arguments, "full", False))
-        if getattr(arguments, "images", None) is not None:
-            folder = _images_folder(arguments.images, is_remote=bool(invocation.settings.connect))
-            specs = {kind: _trained_on(spec, folder) for kind, spec in specs.items()}
-        rows = await submit_or_join(daemon, specs)
+        rows = await submit_or_join(daemon, chosen(session))
         ids = [row.id for row in rows]
         if arguments.detach:
             output.object({"jobs": ids})
@@ -97,14 +105,13 @@ def under_way(specs: Mapping[str, JobSpec], known: tuple[JobRow, ...]) -> dict[s
     return joined
 
 
-def _wanted(session: SessionAnswer, kinds: tuple[str, ...], full: bool) -> dict[str, JobSpec]:
+def wanted(session: SessionAnswer, kinds: tuple[str, ...], full: bool = False) -> dict[str, JobSpec]:
+    """The session's own jobs of these kinds. Raises `NegError` where it declares none."""
     specs = job_specs(session.name, session.spec, full)
-    chosen = {kind: specs[kind] for kind in kinds if kind in specs}
-    missing = [_SECTIONS[kind] for kind in kinds if kind not in specs]
-    if not chosen or (len(kinds) == 1 and missing):
-        raise NegError(
-            "invalid", f"{session.path}/session.toml has no [{missing[0]}].", "Add that section; `negtui new` shows how it looks."
-        )
+    chosen = {key: spec for key, spec in specs.items() if kind_of(key) in kinds}
+    if not chosen:
+        section = _SECTIONS[kinds[0]]
+        raise NegError("invalid", f"{session.path}/session.toml has no [{section}].", "Add that section; `negtui new` shows how it looks.")
     return chosen
 
 

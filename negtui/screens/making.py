@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from textual import work
 
-from daemon.protocol.commands import ChangeSession, CreateSession, DeleteSession, DuplicateSession, SessionAnswer
+from daemon.protocol.commands import ChangeSession, CreateSession, DeleteSession, DuplicateSession, ReadSession, SessionAnswer
 from daemon.protocol.errors import NegError
+from daemon.protocol.merging_spec import COMBINATION_TYPES
+from daemon.protocol.specs import MergeJob
+from negtui.acts import start_jobs
 from negtui.commands.sessions import read_settings, reference, toml_text
+from negtui.merging import merge_spec
 from negtui.screens.base import NegtuiScreen
 from negtui.widgets.session_table import SessionTable
 from negtui.widgets.text_form import Line, TextForm
@@ -20,6 +24,13 @@ NEW_LINES = (
     Line("refiner", "refiner", hint="as in the template; none runs the base alone"),
     Line("vae", "vae", hint="as in the template"),
     Line("settings", "settings", hint="others, as training.rank=8 comparison.num_prompts=6"),
+)
+MERGE_LINES = (
+    Line("adapters", "adapters", hint="wrong=1 subject=0.7"),
+    Line("output_name", "new name", "merged"),
+    Line("combination_type", "combination", "cat", " ".join(COMBINATION_TYPES)),
+    Line("density", "density", hint="only ties, dare_..., magnitude_prune: the share of weights kept, as 0.5"),
+    Line("svd_rank", "svd rank", hint="only svd and ..._svd: the highest of the parents"),
 )
 
 
@@ -57,6 +68,12 @@ class MakingScreen(NegtuiScreen):
                 f"set {session}", f"Settings of {session}, as `negtui set` takes them", (Line("settings", "settings", hint=hint),)
             )
 
+    async def action_merge(self) -> None:
+        session = self.table.session
+        if session is not None:
+            known = ", ".join(self.view.sessions[session].adapters) or "none yet"
+            await self.form.open(f"merge {session}", f"Merge adapters of {session} into one. It has: {known}", MERGE_LINES)
+
     async def on_text_form_submitted(self, event: TextForm.Submitted) -> None:
         verb, _, session = event.form.partition(" ")
         values = {name: value.strip() for name, value in event.values.items()}
@@ -68,6 +85,8 @@ class MakingScreen(NegtuiScreen):
             self._duplicate(session, values)
         elif verb == "set":
             self._set(session, values["settings"])
+        elif verb == "merge":
+            self._merge(session, values)
         elif values["typed"] != session:
             self.form.refuse(f"{values['typed']!r} is not its name: {session} stays. Type {session}, or esc.")
         else:
@@ -100,6 +119,21 @@ class MakingScreen(NegtuiScreen):
         if isinstance(answer, SessionAnswer):
             self._close()
             self._tell(f"Written to the session.toml of {session}: {', '.join(changes or ())}.", answer.warnings)
+
+    @work
+    async def _merge(self, session: str, values: dict[str, str]) -> None:
+        try:
+            merging = merge_spec(values.pop("adapters").split(), values)
+        except NegError as error:
+            self.form.refuse(str(error))
+            return
+        answer = await self.negtui.ask(ReadSession(name=session), self.form.refuse)
+        if not isinstance(answer, SessionAnswer):
+            return
+        rows = await start_jobs(self.negtui.ask, session, {"merge": MergeJob(session=session, model=answer.spec.model, merging=merging)})
+        if rows:
+            self._close()
+            self.negtui.say(f"{session}: the merge into {merging.output_name} is {rows[0].state}.")
 
     @work
     async def _delete(self, session: str) -> None:

@@ -197,7 +197,7 @@ class SessionsScreen(MakingScreen):
 
 
 def declared(spec: SessionSpec) -> list[str]:
-    """What a session declares, in up to four lines."""
+    """What a session declares, a line an act."""
     model = spec.model
     parts = [model.base, *([f"refiner {model.refiner}"] if model.refiner else []), *([f"vae {model.vae}"] if model.vae else [])]
     lines = [f"model      {', '.join(parts)}"]
@@ -209,6 +209,8 @@ def declared(spec: SessionSpec) -> list[str]:
     if spec.training is not None:
         train = spec.training
         lines.append(f"train      {train.output_name}: {quantity(train.max_train_steps, 'step')} at rank {train.rank}")
+    if spec.merging:
+        lines.append(f"merge      {', '.join(merging.output_name for merging in spec.merging)}")
     if spec.comparison is not None:
         names = ", ".join(arm.name for arm in spec.comparison.arms)
         lines.append(f"compare    {spec.comparison.output_name}: {names}")

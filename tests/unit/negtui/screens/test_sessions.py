@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from daemon.protocol.commands import CreateSession, DeleteSession, DuplicateSession, SessionRow
+from daemon.protocol.specs import MergeJob
 from negtui.app import NegtuiApp
 from negtui.screens.sessions import SessionsScreen, declared
 from tests.curation_daemon import client, in_loop, press, told
@@ -166,3 +167,21 @@ async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
             if matches(f"sessions-{size[0]}x{size[1]}", body):
                 break
         assert matches(f"sessions-{size[0]}x{size[1]}", body), body
+
+
+@in_loop
+async def test_adapters_are_merged_by_a_form_that_says_what_is_wrong() -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        await press(pilot, "m")
+        assert "It has: wrong" in text_of(pilot.app)
+        await fill(pilot, "wrong=1", "both", "cat", "", "")
+        assert "This is no merge" in text_of(pilot.app)
+        assert found.daemon.submitted == []
+        await fill(pilot, "wrong=1 subject=0.7", "both", "cat", "", "")
+        ((spec, _),) = found.daemon.submitted
+        assert isinstance(spec, MergeJob)
+        assert [(parent.name, parent.weight) for parent in spec.merging.adapters] == [("wrong", 1.0), ("subject", 0.7)]
+        assert not screen.form.is_open
