@@ -6,13 +6,15 @@ READY := $(VENV)/.ready
 TOY := toy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-full bench bench-trainer toy clean-demo
+.PHONY: help setup demo test lint test-full screenshots bench bench-terminal bench-trainer toy clean-demo
 
 help:
 	@echo "make demo       the whole experiment on the embedded toy model, with pictures, figures and the verdict"
 	@echo "make test       lint, types, import walls and tests"
 	@echo "make test-full  the same, with the long figures (kills, fuzz, simulations)"
 	@echo "make bench      time and memory by part; full-size SDXL where a GPU is at hand"
+	@echo "make bench-terminal   what the terminal costs, beside its budgets and beside textual-image and textual-plotext"
+	@echo "make screenshots the six screens of the dashboard as pictures for README, from a run of the toy"
 	@echo "make bench-trainer REFERENCE=.../train_dreambooth_lora_sdxl.py   the trainer beside diffusers' own script; memory; a subject"
 	@echo "make toy        train the embedded toy model again (hours on a CPU)"
 	@echo "make clean-demo forget what the demo made"
@@ -44,6 +46,12 @@ test-full: lint
 
 bench: $(READY)
 	$(BIN)/python tests/bench/full_size.py $(BENCH_ARGS)
+
+bench-terminal: $(READY)
+	$(BIN)/python tests/bench/terminal.py $(BENCH_ARGS)
+
+screenshots: $(READY)
+	$(BIN)/python tests/snapshots/screenshots.py
 
 bench-trainer: $(READY)
 	@test -f "$(REFERENCE)" || { echo "REFERENCE must be diffusers' examples/dreambooth/train_dreambooth_lora_sdxl.py (docs/benchmarks.md)"; exit 1; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 TYPE_CHECKING = False  # `typing` alone would be a third of the cost of --help
@@ -44,11 +45,16 @@ def main(
     parser = build_parser()
     arguments = parser.parse_args(argv, _defaults())
     arguments.help_text = "" if arguments.command else parser.format_help()
-    if not arguments.command and connect is None and not arguments.json and sys.stdin.isatty() and sys.stdout.isatty():
+    if not arguments.command and connect is None and not arguments.json and _may_draw():
         arguments.handler = "dashboard:dashboard"
     from negtui.dispatch import dispatch
 
     return dispatch(arguments, connect=connect, stdout=stdout, stderr=stderr)
+
+
+def _may_draw() -> bool:
+    """Whether there is a terminal, or a browser in its place (`negtui serve`)."""
+    return "TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stdout.isatty())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(add)
     _add_completion(add)
     _add_pictures(add)
+    _add_serve(add)
     add("status", "service:status", "the daemon, its workers and its open jobs")
     daemon = commands.add_parser("daemon", help="start, stop or look at the daemon", parents=[common])
     actions = daemon.add_subparsers(metavar="start|stop|status", dest="action", required=True)
@@ -119,6 +126,13 @@ def _add_completion(add: _Add) -> None:
     completion = add("completion", "completion:completion", "print what completes commands in your shell")
     completion.add_argument("shell", choices=("bash", "zsh", "fish", "words"), help="words: what the rest of the line may become")
     completion.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    add("man", "man:man", "print the manual page: negtui man | man -l -")
+
+
+def _add_serve(add: _Add) -> None:
+    serve = add("serve", "serve:serve", "the dashboard in a browser on this machine")
+    serve.add_argument("--port", metavar="N", type=int, default=8017, help="of the loopback address (8017)")
+    serve.add_argument("--read-only", action="store_true", help="look, and refuse whatever changes something")
 
 
 class _Version(argparse.Action):

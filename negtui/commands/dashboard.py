@@ -41,7 +41,8 @@ async def dashboard(arguments: argparse.Namespace, invocation: Invocation) -> in
         keymap=chosen.keys,
         endpoint=invocation.settings.connect or "",
         choice=choice,
-        driver_class=PictureDriver,
+        # In a browser Textual has a driver of its own (negtui serve).
+        driver_class=None if "TEXTUAL_DRIVER" in os.environ else PictureDriver,
         revive=None if invocation.settings.connect else lambda: ensure_daemon(places(invocation.settings.workspace)),
     )
     await app.run_async()

@@ -204,7 +204,8 @@ def declared(spec: SessionSpec) -> list[str]:
     if spec.synthesis is not None:
         act = spec.synthesis
         number = len(act.keywords) * len(act.weights) * len(act.guidance_scales) * len(act.seeds)
-        each = f"{len(act.keywords)} keywords x {len(act.weights)} weights x {len(act.guidance_scales)} guidance x {len(act.seeds)} seeds"
+        counts = ((act.keywords, "keyword"), (act.weights, "weight"), (act.guidance_scales, "guidance value"), (act.seeds, "seed"))
+        each = " x ".join(quantity(len(values), one) for values, one in counts)
         lines.append(f"synthesise {quantity(number, 'picture')} of {act.width} x {act.height}: {each}")
     if spec.training is not None:
         train = spec.training

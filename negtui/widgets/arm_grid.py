@@ -174,6 +174,15 @@ class BlockView(Horizontal):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._columns: list[Column] = []
+        self._in_place = False
+
+    def on_resize(self) -> None:
+        self._share()
+
+    def _share(self) -> None:
+        """Columns of one width: pictures beside each other are compared, so one is as large as the other."""
+        for column in self._columns:
+            column.styles.width = "1fr" if self._in_place else max(1, self.size.width // len(self._columns))
 
     @property
     def seen(self) -> list[Column]:
@@ -189,6 +198,8 @@ class BlockView(Horizontal):
         if added:
             await self.mount(*added)
         # Each layer is laid out by itself: a layer an arm puts them all in the same place, the last layer in front.
+        self._in_place = in_place
+        self._share()
         self.styles.layers = cast("Any", tuple(f"arm{number}" for number in (*(other for other in range(len(shown)) if other != at), at)))
         for number, (column, one) in enumerate(zip(self._columns, shown, strict=True)):
             column.styles.layer = f"arm{number if in_place else at}"

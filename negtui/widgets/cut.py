@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
@@ -14,6 +14,16 @@ def cut(text: str, width: int) -> str:
     if cell_len(text) > width and width > 4:
         return set_cell_size(text, width - 2) + ".."
     return set_cell_size(text, width)
+
+
+def whole_words(words: Sequence[str], width: int) -> str:
+    """As many of the first `words` as fit whole, with a space before each."""
+    line = ""
+    for word in words:
+        if cell_len(line) + 1 + cell_len(word) > width:
+            break
+        line += f" {word}"
+    return line
 
 
 def wrap(text: str, width: int, indent: int = 0) -> Iterator[str]:

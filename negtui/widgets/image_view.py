@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from PIL import Image
 from rich.color import Color
@@ -159,7 +159,9 @@ class ImageView(Widget, inherit_bindings=False):
         if not self._draw_known():
             self.refresh()
             if self.picture is not None or self._image is not None:
-                self.run_worker(self._paint(self._token, settle), group="paint", exclusive=True, exit_on_error=True)
+                # Called when its turn comes: one that is overtaken before leaves no coroutine behind.
+                paint = cast("Any", partial(self._paint, self._token, settle))
+                self.run_worker(paint, group="paint", exclusive=True, exit_on_error=True)
 
     def _draw_known(self) -> bool:
         """Draw what the terminal already has; False where it has not."""

@@ -144,7 +144,9 @@ class JobTable(ScrollView, can_focus=True):
         top = self.scroll_offset.y
         base = self.rich_style
         if y == 0:
-            return Strip([Segment(_line("  ", ("state", "what", "pri", "took", "how far, or why"), width), base + Style(bold=True))], width)
+            return Strip(
+                [Segment(_line("  ", ("state", "what", "pri", "took / made", "how far, or why"), width), base + Style(bold=True))], width
+            )
         number = y + top - 1
         if number >= len(self._cells):
             return Strip.blank(width, base)

@@ -14,6 +14,7 @@ from rich.style import Style
 from negtui.charts import AXIS, CURSOR, EMPTY, Cell, Scale, Trace, Window, fitting, number, plot
 from negtui.output import clean
 from negtui.widgets.cells import CellWidget, cells
+from negtui.widgets.cut import whole_words
 
 GUTTER = 8
 TITLE = -4
@@ -128,7 +129,7 @@ class LossChart(CellWidget):
                 text = f"  at {step}:{text[1:]}"
             row += cells(text, layer)
         modes = [word for word in ("log" if self.is_log else "", f"smooth {self.weight:g}" if self.weight else "") if word]
-        return (row + cells(f"  {' '.join(modes)}" if modes else "", AXIS))[:width]
+        return (row + cells(whole_words(["", *modes], width - len(row)), AXIS))[:width]
 
     def _plot(self, width: int, height: int) -> list[list[Cell]]:
         extents = [extent for trace in self._traces if (extent := trace.extent(self.window)) is not None]

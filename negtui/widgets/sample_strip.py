@@ -21,10 +21,12 @@ from negtui.charts import AXIS, EMPTY, Cell
 from negtui.keys import bindings
 from negtui.output import clean
 from negtui.widgets.cells import CellWidget, cells
+from negtui.widgets.cut import whole_words
 from negtui.widgets.image_view import ImageView, Picture
 
 MIN_WIDTH, MIN_HEIGHT = 13, 6
 HERE = 0
+NOTHING = "set sample_prompts and sample_steps to see what it learns"
 
 Place = tuple[str, str, int]
 """What a tile is of: arm, prompt, seed."""
@@ -68,9 +70,9 @@ class Tile(Vertical):
         """`side`: pixels of the picture's sides."""
         self.image.picture = Picture(session, picture.path, side, side) if picture is not None else None
         arm = picture.arm if picture is not None else "not painted"
-        read = "".join(f" {name.split('_')[0]} {value:.2g}" for name, value in picture.values.items()) if picture is not None else ""
+        read = [f"{name.split('_')[0]} {value:.2g}" for name, value in picture.values.items()] if picture is not None else []
         name = cells(f">{clean(arm)}", HERE) if is_chosen else cells(clean(arm), EMPTY)
-        self.caption.paint([name + cells(f" {step}{clean(read)}", AXIS)])
+        self.caption.paint([name + cells(whole_words([str(step), *map(clean, read)], self.size.width - len(name)), AXIS)])
 
 
 class SampleStrip(Container, can_focus=True):
@@ -240,7 +242,7 @@ class SampleStrip(Container, can_focus=True):
         width = self.size.width
         steps: list[Cell] = cells("samples ", AXIS)
         if not self._saved:
-            steps += cells("none yet: sample_prompts and sample_steps say what and when", AXIS)
+            steps += cells("none yet", AXIS)
         place = self._chosen_place
         here = self.index if self.is_linked or place is None else self._own.get(place, self.index)
         marks = [str(event.step) for event in self._saved]
@@ -250,7 +252,7 @@ class SampleStrip(Container, can_focus=True):
             steps += cells(" ", AXIS)
         steps += cells("" if self.is_linked else " not linked", AXIS)
         self.query_one("#steps", Lines).paint([steps[:width]])
-        words = " ".join(clean(f"{place[1]} (seed {place[2]})").split()) if place else ""
+        words = " ".join(clean(f"{place[1]} (seed {place[2]})").split()) if place else NOTHING
         if words != self._words:
             self._words = words
             self.query_one("#prompt", Static).update(Text(words, no_wrap=True, overflow="ellipsis"))

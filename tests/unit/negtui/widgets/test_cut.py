@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from negtui.widgets.cut import cut, wrap
+from negtui.widgets.cut import cut, whole_words, wrap
 
 TEXT = st.text(alphabet="ab 日é", max_size=60)
 
@@ -12,6 +12,12 @@ TEXT = st.text(alphabet="ab 日é", max_size=60)
 @given(TEXT, st.integers(min_value=0, max_value=40))
 def test_cut_takes_exactly_the_cells(text: str, width: int) -> None:
     assert cell_len(cut(text, width)) == width
+
+
+def test_words_are_shown_whole_or_not_at_all() -> None:
+    assert whole_words(["50", "flaw 0.2", "adherence 1"], 14) == " 50 flaw 0.2"
+    assert whole_words(["日本"], 4) == ""
+    assert whole_words([], 9) == ""
 
 
 def test_cut_says_that_something_is_left_out() -> None:
