@@ -13,6 +13,7 @@ from daemon.engine.base import ModelIdentity
 from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.events import Claim, Effect
 from daemon.protocol.specs import CompareJob
+from daemon.protocol.voting import VoteResults
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Findings:
     scorers: tuple[str, ...]
     claims: tuple[Claim, ...] = ()
     """What the original model card claims, each with its effect, interval and verdict; empty where there is one arm."""
+    votes: VoteResults | None = None
+    """What people preferred, blind, in the rounds that are closed; None where there are none."""
     diagnosis: Diagnosis | None = None
     """Guidance by step and arm, maps and training curves; None unless `comparison.diagnose_blocks` asks for them."""
 

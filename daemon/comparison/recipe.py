@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
 from daemon.comparison.outputs import Summary, read_summary, write_outputs
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.engine.base import ModelIdentity
+from daemon.judging.results import read_results
 from daemon.manifest import Manifest
 from daemon.pictures import PaintPace, image_id, paint_or_reuse, thumbnail_path
 from daemon.prompts.lines import read_prompts_file
@@ -29,11 +30,12 @@ from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ComparisonSaved, DurableEvent, ImageSaved
 from daemon.protocol.specs import CompareJob, ComparisonSpec, ImageRecord, ModelSpec
+from daemon.protocol.voting import VoteResults
 from daemon.recipe import JobContext
 
 COMPARISONS_FOLDER = "comparisons"
 IMAGES_FOLDER = f"{COMPARISONS_FOLDER}/images"
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 """Goes up when the sheet, the report or a statistic changes, so that they are made again."""
 
 
@@ -48,6 +50,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     pictures: tuple[tuple[int, str, str], ...]
     """(block, arm, sha256) of every cell."""
     scorers: tuple[str, ...]
+    votes: VoteResults | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def compare(job: CompareJob, context: JobContext) -> Iterator[DurableEvent]:
         comparison = _resolve(job, context)
     folder = context.session_path / COMPARISONS_FOLDER / job.comparison.output_name
     records = yield from _paint(comparison, context, Manifest(folder / "manifest.jsonl"))
-    inputs_sha256 = _inputs_sha256(comparison, records)
+    votes = _votes(comparison, records, folder)
+    inputs_sha256 = _inputs_sha256(comparison, records, votes)
     summary = read_summary(folder, inputs_sha256)
     if summary is None:
         with context.phase("measure"):
@@ -82,7 +86,7 @@ def compare(job: CompareJob, context: JobContext) -> Iterator[DurableEvent]:
                 diagnosis = _diagnose(comparison, records, context, folder)
         context.check()
         with context.phase("report"):
-            findings = _find(comparison, records, values, context, diagnosis)
+            findings = replace(_find(comparison, records, values, context), diagnosis=diagnosis, votes=votes)
             summary = write_outputs(findings, records, folder, inputs_sha256, context.check)
     yield _saved(summary, context)
 
@@ -148,9 +152,14 @@ def _diagnose(comparison: Comparison, records: Sequence[ImageRecord], context: J
     return diagnose(context, comparison.job.model, blocks, adapters, folder)
 
 
-def _find(
-    comparison: Comparison, records: Sequence[ImageRecord], values: CellValues, context: JobContext, diagnosis: Diagnosis | None
-) -> Findings:
+def _votes(comparison: Comparison, records: Sequence[ImageRecord], folder: Path) -> VoteResults | None:
+    """Of the pictures as they are now."""
+    cells = zip(comparison.cells, records, strict=True)
+    current = {(cell.block.prompt, cell.block.seed, cell.arm.name, record.sha256) for cell, record in cells}
+    return read_results(folder, [arm.name for arm in comparison.arms], current)
+
+
+def _find(comparison: Comparison, records: Sequence[ImageRecord], values: CellValues, context: JobContext) -> Findings:
     names = [arm.name for arm in comparison.arms]
     measured = _with_diversity(comparison, records, values, context)
     effects = find_effects(comparison.blocks, names, measured)
@@ -166,7 +175,6 @@ def _find(
         verdict=verdict_in_words(effects, names, len({block.prompt for block in comparison.blocks})),
         scorers=tuple(scorer.version for scorer in comparison.scorers),
         claims=find_claims(comparison.blocks, find_roles(comparison.arms), values),
-        diagnosis=diagnosis,
     )
 
 
@@ -181,7 +189,7 @@ def _with_diversity(comparison: Comparison, records: Sequence[ImageRecord], valu
     return {place: own | ({DIVERSITY: diversity[place]} if place in diversity else {}) for place, own in values.items()}
 
 
-def _inputs_sha256(comparison: Comparison, records: Sequence[ImageRecord]) -> str:
+def _inputs_sha256(comparison: Comparison, records: Sequence[ImageRecord], votes: VoteResults | None) -> str:
     cells = zip(comparison.cells, records, strict=True)
     inputs = Inputs(
         layout_version=LAYOUT_VERSION,
@@ -191,6 +199,7 @@ def _inputs_sha256(comparison: Comparison, records: Sequence[ImageRecord]) -> st
         identity=comparison.identity,
         pictures=tuple((cell.block.index, cell.arm.name, record.sha256) for cell, record in cells),
         scorers=tuple(scorer.version for scorer in comparison.scorers),
+        votes=votes,
     )
     return canonical_sha256(inputs)
 

@@ -24,31 +24,41 @@ class Tick:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis that the effects of one metric share. It always holds zero, which is no difference."""
+    """An axis that intervals share. It always holds `middle`, the value that means no difference."""
 
     left: float
     right: float
     ticks: tuple[Tick, ...]
+    middle: float = 0.0
 
     def position(self, value: float) -> float:
         """A difference -> percent from the left."""
         return round(100 * (value - self.left) / (self.right - self.left), 2)
 
     @property
-    def zero(self) -> float:
-        return self.position(0.0)
+    def none(self) -> float:
+        """Where no difference lies."""
+        return self.position(self.middle)
+
+
+SHARES = Axis(0.0, 1.0, tuple(Tick(percent, f"{percent:g} %") for percent in (0.0, 25.0, 50.0, 75.0, 100.0)), 0.5)
+"""Of shares of votes."""
 
 
 def find_axis(effects: Sequence[Effect]) -> Axis:
-    """An axis with round ticks that holds zero and every interval."""
-    left = min(0.0, *(min(effect.low, effect.difference) for effect in effects))
-    right = max(0.0, *(max(effect.high, effect.difference) for effect in effects))
+    """An axis for the effects of one metric."""
+    return axis_of([value for effect in effects for value in (effect.low, effect.difference, effect.high)])
+
+
+def axis_of(values: Sequence[float]) -> Axis:
+    """An axis with round ticks that holds zero and every value."""
+    left, right = min(0.0, *values), max(0.0, *values)
     span = right - left if right - left > LEAST_SPAN else 1.0
     left, right = left - MARGIN * span, right + MARGIN * span
     step = _round_step((right - left) / MAX_TICKS)
-    values = [number * step for number in range(math.ceil(left / step), math.floor(right / step) + 1)]
+    marks = [number * step for number in range(math.ceil(left / step), math.floor(right / step) + 1)]
     axis = Axis(left, right, ())
-    return Axis(left, right, tuple(Tick(axis.position(value), f"{value:.6g}".replace("-", "\N{MINUS SIGN}")) for value in values))
+    return Axis(left, right, tuple(Tick(axis.position(mark), f"{mark:.6g}".replace("-", "\N{MINUS SIGN}")) for mark in marks))
 
 
 def _round_step(least: float) -> float:

@@ -10,10 +10,13 @@ from daemon.comparison.findings import Findings
 from daemon.comparison.metrics import present
 from daemon.comparison.report.headline import find_headline
 from daemon.comparison.report.settings import confounds, settings
+from daemon.judging.verdicts import percent
 from daemon.protocol.events import Claim, Effect
+from daemon.protocol.voting import Preference
 
 EFFECT_HEADINGS = ("metric", "arm", "against", "means", "difference", "95 % interval", "blocks", "reading")
 CLAIM_HEADINGS = ("claim", "measured by", "against baseline", "against placebo", "held", "verdict", "why")
+VOTE_HEADINGS = ("arm", "against", "preferred in", "95 % interval", "won, lost, tied", "verdict")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
 
 
@@ -31,6 +34,7 @@ def render_markdown(findings: Findings, sheet_names: Sequence[str]) -> str:
         "",
         f"{len(findings.arms)} arms, {num_prompts} prompts, {len(findings.blocks)} blocks (prompt and seed), "
         f"{len(findings.picture_ids)} pictures of {spec.width} x {spec.height}.",
+        *_table("Blind votes", VOTE_HEADINGS, (_vote_row(one) for one in (findings.votes.preferences if findings.votes else ()))),
         *_table("What the model card claims", CLAIM_HEADINGS, (_claim_row(claim) for claim in findings.claims)),
         *_table("Differences", EFFECT_HEADINGS, (_effect_row(effect) for effect in findings.effects)),
         *_table(
@@ -81,6 +85,11 @@ def _claim_row(claim: Claim) -> Sequence[str]:
         claim.verdict,
         claim.reading,
     )
+
+
+def _vote_row(one: Preference) -> Sequence[str]:
+    interval = f"{percent(one.low)} to {percent(one.high)}" if one.confidence else "none"
+    return one.arm, one.against, percent(one.win_rate), interval, f"{one.num_wins}, {one.num_losses}, {one.num_ties}", one.verdict
 
 
 def _short(effect: Effect) -> str:

@@ -18,11 +18,14 @@ from daemon.comparison.findings import Findings, note
 from daemon.comparison.metrics import METRICS, QUALITY, present
 from daemon.comparison.plan import Block
 from daemon.comparison.report.charts import diagnosis_charts
-from daemon.comparison.report.forest import find_axis
+from daemon.comparison.report.forest import SHARES, find_axis
 from daemon.comparison.report.headline import find_headline
 from daemon.comparison.report.maps import map_rows
 from daemon.comparison.report.pictures import choose_shown, data_uri, picture_path
 from daemon.comparison.report.settings import confounds, settings
+from daemon.comparison.report.votes import strength_axis
+from daemon.judging.verdicts import percent
+from daemon.protocol.events import Effect
 
 FOLDER = Path(__file__).parent
 SMALL_PIXELS = 256
@@ -52,6 +55,9 @@ def render_page(findings: Findings, images_path: Path) -> str:
             settings=settings(findings),
             asked=msgspec.json.format(msgspec.json.encode(findings.job), indent=2).decode(),
             confounds=confounds(findings),
+            interval=_interval,
+            shares=SHARES,
+            strengths=None if findings.votes is None else strength_axis(findings.votes),
             charts=[] if findings.diagnosis is None else diagnosis_charts(findings.diagnosis),
             maps=map_rows(findings, images_path.parent / spec.output_name),
             maps_against=roles.baseline if (roles := find_roles(findings.arms)) else findings.arms[0].name,
@@ -73,13 +79,19 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"figure": figure, "signed": _signed, "words": lambda name: name.replace("_", " ")}
+    environment.filters |= {"percent": percent, "figure": figure, "signed": _signed, "words": lambda name: name.replace("_", " ")}
     environment.globals |= {"note": note}
     return environment
 
 
 def _signed(value: float) -> str:
     return signed(value).replace("-", "\N{MINUS SIGN}")
+
+
+def _interval(effect: Effect) -> str:
+    """For those who cannot see the plot."""
+    words = f"{signed(effect.difference)}"
+    return f"{words}, from {signed(effect.low)} to {signed(effect.high)}" if effect.confidence else words
 
 
 def _gain(findings: Findings) -> dict[int, float]:

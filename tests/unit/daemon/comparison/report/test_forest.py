@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.comparison.report.forest import MAX_TICKS, find_axis
+from daemon.comparison.report.forest import MAX_TICKS, SHARES, find_axis
 from daemon.protocol.events import Effect
 
 
@@ -25,14 +25,18 @@ def effect(low: float, high: float) -> Effect:
 
 def test_effects_share_an_axis_with_round_ticks() -> None:
     axis = find_axis([effect(1.0, 2.0), effect(-1.0, 1.0)])
-    assert 0 < axis.position(-1.0) < axis.zero < axis.position(1.0) < axis.position(2.0) < 100
+    assert 0 < axis.position(-1.0) < axis.none < axis.position(1.0) < axis.position(2.0) < 100
     assert [tick.label for tick in axis.ticks] == ["\N{MINUS SIGN}1", "0", "1", "2"]
-    assert next(tick.position for tick in axis.ticks if tick.label == "0") == axis.zero
+    assert next(tick.position for tick in axis.ticks if tick.label == "0") == axis.none
 
 
 def test_no_difference_at_all_still_has_an_axis() -> None:
     axis = find_axis([effect(0.0, 0.0)])
-    assert 0 < axis.zero < 100
+    assert 0 < axis.none < 100
+
+
+def test_shares_of_votes_part_in_the_middle() -> None:
+    assert SHARES.none == SHARES.position(0.5) == 50
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e6)), min_size=1, max_size=4))
