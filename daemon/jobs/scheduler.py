@@ -12,6 +12,7 @@ from daemon.jobs import moves, runs
 from daemon.jobs.executor import Executor
 from daemon.jobs.queue import JobQueue
 from daemon.jobs.room import RoomWatch
+from daemon.jobs.seldom import Seldom
 from daemon.jobs.slot import Hooks, Policy, Slot, Unit
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import EphemeralEvent, JobRow, Residents
@@ -49,6 +50,7 @@ class Scheduler:
         hooks = Hooks(self._wake.set, self._pass_on, self._room.note)
         self._slots = [Slot(name, queue, executor, self._policy, hooks) for name in executor.names]
         self._starting = asyncio.Lock()
+        self._no_start, self._no_unblocking = Seldom(), Seldom()
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
         self._ephemeral_listeners: list[Callable[[EphemeralEvent], None]] = []
@@ -145,12 +147,15 @@ class Scheduler:
 
     async def _look_for_room(self) -> bool:
         try:
-            return await self._room.look(self._slots)
+            changed = await self._room.look(self._slots)
         except NegError as error:
             if error.detail.code != "disk_full":
                 raise
-            logger.warning("Jobs could not be unblocked: %s", error)
+            if self._no_unblocking.is_due():
+                logger.warning("Jobs could not be unblocked: %s", error)
             return False
+        self._no_unblocking.over()
+        return changed
 
     async def _interrupt_unwanted(self) -> None:
         for slot in self._slots:
@@ -173,8 +178,10 @@ class Scheduler:
                 except NegError as error:
                     if error.detail.code != "disk_full":
                         raise
-                    logger.warning("No job can be started: %s", error)
+                    if self._no_start.is_due():
+                        logger.warning("No job can be started: %s", error)
                     return
+                self._no_start.over()
                 if job is None:
                     return
                 await slot.give(job)

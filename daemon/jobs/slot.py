@@ -17,6 +17,7 @@ from daemon.jobs import runs
 from daemon.jobs.executor import Executor, Worker, WorkerLost
 from daemon.jobs.hang import HangLimits, HangWatch
 from daemon.jobs.queue import JobQueue
+from daemon.jobs.seldom import Seldom
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import DurableEvent, EphemeralEvent, Gauges, JobRow, Preview, Residents, StepProgress, WorkerChanged
 from daemon.protocol.link import (
@@ -310,11 +311,13 @@ class Slot:
 
     async def _persist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write a change of state that must not be lost: while the disk is full, again and again."""
+        trouble = Seldom()
         while True:
             try:
                 return await write()
             except NegError as error:
                 if error.detail.code != "disk_full":
                     raise
-                logger.error("The state of a job cannot be stored yet: %s", error)
+                if trouble.is_due():
+                    logger.error("The state of a job cannot be stored yet, and is tried again until it can: %s", error)
                 await asyncio.sleep(self._policy.poll_seconds)

@@ -51,6 +51,7 @@ def ballast_bytes_configured() -> int:
 class _Operation:
     run: Callable[[sqlite3.Connection], Any]
     writes: bool
+    spends_reserve: bool
     future: asyncio.Future[Any]
     result: Any = None
     error: Exception | None = None
@@ -102,9 +103,12 @@ class Store:
         """
         return await self.enqueue(run)
 
-    def enqueue(self, run: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """As `write`, at once in line, for those who keep several under way: operations are committed in the order of the calls."""
-        return self._put(run, writes=True)
+    def enqueue(self, run: Callable[[sqlite3.Connection], T], *, spends_reserve: bool = True) -> asyncio.Future[T]:
+        """As `write`, at once in line, for those who keep several under way: operations are committed in the order of the calls.
+
+        One that does not spend the reserve fails on a full disk at once, and leaves it to those that must be stored.
+        """
+        return self._put(run, writes=True, spends_reserve=spends_reserve)
 
     async def read(self, run: Callable[[sqlite3.Connection], T]) -> T:
         """Run `run(connection)` on what is committed; it must not write."""
@@ -120,9 +124,9 @@ class Store:
         self._writer.inbox.put(None)
         await asyncio.wrap_future(self._writer.closed)
 
-    def _put(self, run: Callable[[sqlite3.Connection], T], *, writes: bool) -> asyncio.Future[T]:
+    def _put(self, run: Callable[[sqlite3.Connection], T], *, writes: bool, spends_reserve: bool = False) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writer.inbox.put(_Operation(run, writes, future))
+        self._writer.inbox.put(_Operation(run, writes, spends_reserve, future))
         if self._writer.closed.done() and not future.done():
             future.set_exception(_closed())
         return future
@@ -216,18 +220,22 @@ class _Writer(threading.Thread):
         except sqlite3.Error as error:
             if not _is_full(error):
                 raise
-            self._ballast.release()
-            self._commit_again(connection, operations)
+            self._commit_full(connection, operations, error)
         self._checkpoint(connection)
 
-    def _commit_again(self, connection: sqlite3.Connection, operations: list[_Operation]) -> None:
+    def _commit_full(self, connection: sqlite3.Connection, operations: list[_Operation], full: sqlite3.Error) -> None:
+        """Commit from the reserve what may spend it; the rest is refused."""
+        spending = [operation for operation in operations if operation.spends_reserve]
+        _refuse([operation for operation in operations if not operation.spends_reserve], full, self._path)
+        if not spending:
+            return
+        self._ballast.release()
         try:
-            _transact(connection, operations)
+            _transact(connection, spending)
         except sqlite3.Error as error:
             if not _is_full(error):
                 raise
-            for operation in operations:
-                operation.error = _in_words(error, self._path)
+            _refuse(spending, error, self._path)
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         # By hand: SQLite's automatic checkpoint hides its errors.
@@ -301,6 +309,11 @@ def _transact(connection: sqlite3.Connection, operations: list[_Operation]) -> N
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _refuse(operations: list[_Operation], error: sqlite3.Error, path: Path) -> None:
+    for operation in operations:
+        operation.error = _in_words(error, path)
 
 
 def _attempt(connection: sqlite3.Connection, operation: _Operation) -> None:

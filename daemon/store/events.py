@@ -51,7 +51,8 @@ class EventLog:
 
     def enqueue(self, event: DurableEvent, *, fence: Fence | None = None) -> asyncio.Future[int | None]:
         """As `append`, at once in line: events are stored in the order of the calls."""
-        return self._store.enqueue(lambda connection: insert(connection, event, fence=fence))
+        # A job on a full disk must not eat the reserve, or there is no room to store that it is blocked; it tells all again.
+        return self._store.enqueue(lambda connection: insert(connection, event, fence=fence), spends_reserve=fence is None)
 
     async def read(self, since_seq: int, limit: int = 500, job_id: str | None = None) -> list[StoredEvent]:
         """Up to `limit` events after `since_seq`, oldest first, of one job or of all."""

@@ -184,11 +184,15 @@ def test_a_hung_worker_is_ended_with_its_stacks(tmp_path: Path) -> None:
     on_bench(tmp_path, trip, policy=Policy(restart_seconds=(0.0, 0.01), hang=HangLimits(silence_seconds=30.0)))
 
 
-def test_events_that_cannot_be_stored_block_the_job_even_if_it_says_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    transact, full = db._transact, True
+def test_events_that_cannot_be_stored_block_the_job_even_if_it_says_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    transact, full, refused = db._transact, True, 0
 
     def sometimes_full(connection: object, operations: list[db._Operation]) -> None:
+        nonlocal refused
         if full:
+            refused += 1
             import sqlite3
 
             error = sqlite3.OperationalError("database or disk is full")
@@ -203,12 +207,14 @@ def test_events_that_cannot_be_stored_block_the_job_even_if_it_says_done(tmp_pat
         bench.executor.worker.tell(CheckpointSaved(job_id=row.id, step=1, path="1"))
         bench.executor.worker.finish("done")
         await until(lambda: _done(bench.slot.unit is not None and bench.slot.unit.unstored_why != ""))
-        await asyncio.sleep(0.1)
+        await until(lambda: _done(refused >= 10))
         full = False
         await bench.slot.idle.wait()
         blocked = await bench.queue.job(row.id)
         assert blocked.state == "blocked"
         assert blocked.reason.startswith("No room left on the disk")
+        said = [record for record in caplog.records if "cannot be stored yet" in record.getMessage()]
+        assert len(said) == 1, "once, however often it was tried"
 
     on_bench(tmp_path, trip)
 

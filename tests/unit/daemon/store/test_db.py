@@ -11,7 +11,7 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.events import Logged
 from daemon.store import db
 from daemon.store.db import Store, ballast_bytes_configured
-from daemon.store.events import EventLog
+from daemon.store.events import EventLog, Fence
 
 
 def logged(text: str) -> Logged:
@@ -171,6 +171,32 @@ def test_the_ballast_makes_room_for_the_change_that_met_the_full_disk(tmp_path: 
         assert ballast.exists()
         monkeypatch.setattr(db, "_transact", full_while_ballast)
         assert await EventLog(store).append(logged("blocked")) == 1
+        assert not ballast.exists()
+        await store.close()
+
+    asyncio.run(trip())
+
+
+def test_what_a_job_tells_leaves_the_reserve_to_changes_of_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ballast, transact = tmp_path / "neg.ballast", db._transact
+
+    def full_while_ballast(connection: sqlite3.Connection, operations: list[db._Operation]) -> None:
+        if ballast.exists():
+            raise sqlite_error(sqlite3.SQLITE_FULL)
+        transact(connection, operations)
+
+    async def trip() -> None:
+        store = await Store.open(tmp_path / "neg.db", ballast_bytes=4096)
+        log = EventLog(store)
+        monkeypatch.setattr(db, "_transact", full_while_ballast)
+        with pytest.raises(NegError) as refusal:
+            await log.append(logged("a picture"), fence=Fence("j", 1))
+        assert refusal.value.detail.code == "disk_full"
+        assert ballast.exists()
+        # In one group: the one is refused, the other stored.
+        told, state = log.enqueue(logged("a picture"), fence=Fence("j", 1)), log.enqueue(logged("blocked"))
+        assert isinstance((await asyncio.gather(told, return_exceptions=True))[0], NegError)
+        assert await state == 1
         assert not ballast.exists()
         await store.close()
 
