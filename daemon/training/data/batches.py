@@ -60,7 +60,7 @@ class Batches:
         self._streams = tuple(self._stream(size, len(images)) for size, images in self._buckets)
         self._class_images = dataset.class_images
         self._class_stream = Stream(len(dataset.class_images), 1, spec.seed, "class") if dataset.class_images else None
-        self._measured = dataset.held_out or dataset.images[:NUM_MEASURED]
+        self._measured, self._is_held_out = dataset.held_out or dataset.images[:NUM_MEASURED], bool(dataset.held_out)
         images = (*dataset.images, *dataset.class_images, *self._measured)
         self.captions = tuple(dict.fromkeys(image.caption for image in images))
 
@@ -91,13 +91,13 @@ class Batches:
         return tuple(batches)
 
     def fixed_rows(self) -> Iterator[Row]:
-        """What can be encoded before the first step: every view that is known to come."""
+        """What can be encoded before the first step: every view that is known to come, each once."""
         for size, images in self._buckets:
             yield from (row for image in images for row in self._fixed_views(image, size))
         for image in self._class_images if len(self._buckets) == 1 else ():
             yield from self._fixed_views(image, self._buckets[0][0])
         for size, images in _in_buckets(self._measured, self._sizes).items():
-            yield from (_fixed_row(image, size) for image in images)
+            yield from (_fixed_row(image, size) for image in images if self._is_held_out or not self._has_fixed_crop(image, size))
 
     def _stream(self, size: Size, num_images: int) -> Stream:
         place = size if self._spec.aspect_ratio_buckets else ()
@@ -145,12 +145,12 @@ def prepare_batches(
     """
     posteriors = PosteriorCache(parts.vae, parts.device, identity, folder)
     batches = Batches(dataset, spec, posteriors)
-    rows = tuple(dict.fromkeys(batches.fixed_rows()))
+    num_rows = sum(1 for _ in batches.fixed_rows())
 
     def encode() -> None:
         with posteriors.encoding():
-            for index, row in enumerate(rows):
-                on_image(index, len(rows))
+            for index, row in enumerate(batches.fixed_rows()):
+                on_image(index, num_rows)
                 posteriors.posterior(*row)
 
     others = (parts.text_encoder, parts.text_encoder_2, parts.unet)

@@ -29,8 +29,6 @@ from daemon.training.data.decoding import printable
 from daemon.training.data.views import View, cut
 
 FORMAT_VERSION = 2
-MAX_RESIDENT_BYTES = 2**23
-"""What lies in memory whatever the number of images; the rest is read when it is drawn, from what the system keeps of the files."""
 
 Posterior = tuple[Tensor, Tensor]
 """mean and std, both (C, H, W) float32 on the CPU, as the VAE gives them: not yet scaled."""
@@ -39,13 +37,15 @@ Row = tuple[TrainingImage, View, bool]
 
 
 class PosteriorCache:
-    """Posteriors by image and view: the first 128 MiB of them in memory, the others on disk, those that are nowhere from the VAE."""
+    """Posteriors by image and view: from the disk when they are drawn, those that are not there from the VAE.
+
+    None is kept in memory: the system keeps what it has room for of the files, and small tensors that stay, between the VAE's large ones
+    that go, would leave a heap of holes.
+    """
 
     def __init__(self, vae: Any, device: Any, identity: ModelIdentity, folder: Path) -> None:
         self._vae, self._device, self._identity, self._folder = vae, torch.device(device), identity, folder
         self._shift_C11, self._factor_C11 = latent_scale(vae.config)
-        self._resident: dict[str, Posterior] = {}
-        self.num_resident_bytes = 0
 
     def sample(self, rows: Sequence[Row], generator: torch.Generator) -> Tensor:
         """Fresh latents of views of one size, scaled for the UNet: (B, C, H, W) float32 on the CPU."""
@@ -59,11 +59,11 @@ class PosteriorCache:
         """Mean and std of one view. Raises `NegError`: the file changed, or the VAE gives no finite numbers."""
         if not is_kept:
             return self._encode(image, view)
-        key = posterior_key(image, view, self._identity, self._device)
-        found = self._resident.get(key)
+        path = self._folder / f"{posterior_key(image, view, self._identity, self._device)}.safetensors"
+        found = read_posterior(path)
         if found is None:
-            found = self._read_or_encode(image, view, self._folder / f"{key}.safetensors")
-            self._keep(key, found)
+            found = self._encode(image, view)
+            write_posterior(path, found)
         return found
 
     @contextlib.contextmanager
@@ -71,19 +71,6 @@ class PosteriorCache:
         """Have the VAE ready for many images: in float32, since SDXL's own overflows in float16."""
         with at_work(self._vae, self._device, torch.float32):
             yield
-
-    def _read_or_encode(self, image: TrainingImage, view: View, path: Path) -> Posterior:
-        found = read_posterior(path)
-        if found is None:
-            found = self._encode(image, view)
-            write_posterior(path, found)
-        return found
-
-    def _keep(self, key: str, posterior: Posterior) -> None:
-        num_bytes = sum(part.nbytes for part in posterior)
-        if self.num_resident_bytes + num_bytes <= MAX_RESIDENT_BYTES:
-            self._resident[key] = posterior
-            self.num_resident_bytes += num_bytes
 
     @torch.no_grad()
     def _encode(self, image: TrainingImage, view: View) -> Posterior:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from array import array
 from dataclasses import dataclass
 
 
@@ -44,7 +45,7 @@ class Stream:
     def __init__(self, num_images: int, repeats: int, seed: int, *place: int | str) -> None:
         self._num_images, self._num_showings = num_images, num_images * repeats
         self._seed, self._place = seed, place
-        self._orders: dict[int, tuple[int, ...]] = {}
+        self._orders: dict[int, array[int]] = {}
 
     def batch(self, number: int, batch_size: int) -> tuple[Showing, ...]:
         """The `number`-th (from 0) batch. Batches cross the end of an epoch, so each is full and no image is passed over."""
@@ -55,10 +56,10 @@ class Stream:
         repeat, index = divmod(self._order(epoch)[offset], self._num_images)
         return Showing(index, epoch, repeat)
 
-    def _order(self, epoch: int) -> tuple[int, ...]:
+    def _order(self, epoch: int) -> array[int]:
         if epoch not in self._orders:
             kept = {known: order for known, order in self._orders.items() if abs(known - epoch) == 1}
-            self._orders = kept | {epoch: image_order(self._num_showings, self._seed, epoch, *self._place)}
+            self._orders = kept | {epoch: array("L", image_order(self._num_showings, self._seed, epoch, *self._place))}
         return self._orders[epoch]
 
 

@@ -30,7 +30,7 @@ MAX_FILES = 50_000
 MANIFEST_FILE = "manifest.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainingImage:
     """A usable image. `sha256` is its file's; `caption` the one it is trained with."""
 
