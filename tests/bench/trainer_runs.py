@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Steps between two reports."""
     dtype: str = "float32"
     device: str = "cpu"
+    memory_gib: float = 0.0
+    """What torch may take of the GPU's memory, as if it had no more; 0: all."""
     reference: str = ""
     python_path: str = ""
     equal_draws: bool = False
@@ -81,6 +83,8 @@ class Turns:
         self._losses = []
         if not sys.stdin.readline():
             os._exit(0)
+        if self._settings.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         self._begun = (time.perf_counter(), time.process_time())
 
 
@@ -182,6 +186,7 @@ def reference_options(settings: Settings) -> list[str]:
         folder = session_path / str(spec.class_data_dir)
         options += ["--with_prior_preservation", "--class_prompt", spec.class_prompt, "--class_data_dir", str(folder)]
         options += ["--num_class_images", str(spec.num_class_images), "--prior_loss_weight", str(spec.prior_loss_weight)]
+    options += ["--gradient_checkpointing"] if spec.gradient_checkpointing else []
     return [*options, "--center_crop"]
 
 
@@ -235,6 +240,8 @@ def _model(settings: Settings) -> ModelSpec:
 def main() -> None:
     kind, path = sys.argv[1:]
     settings = msgspec.json.decode(Path(path).read_bytes(), type=Settings)
+    if settings.memory_gib:
+        torch.cuda.set_per_process_memory_fraction(min(1.0, settings.memory_gib * 2**30 / torch.cuda.mem_get_info()[1]))
     {"ours": run_ours, "bare": run_bare, "reference": run_reference}[kind](settings, Turns(settings))
 
 

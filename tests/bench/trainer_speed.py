@@ -1,7 +1,7 @@
 """Our trainer beside diffusers' own script, unmodified: steps per second as ratios, and the loss curves where the random draws are equal.
 
     python tests/bench/trainer_speed.py --reference .../train_dreambooth_lora_sdxl.py [--python-path FOLDER]
-    python tests/bench/trainer_speed.py --reference ... --gpu FOLDER     # full-size SDXL of random weights, about 14 GB written into FOLDER
+    python tests/bench/trainer_speed.py --reference ... --gpu FOLDER     # full-size SDXL of random weights: see `trainer_gpu.py`
 
 FOLDER of --python-path holds what the script imports and this machine lacks (torchvision's transforms). The script, the trainer and the
 bare modules (forward, backward, optimizer on fixed inputs) run on the same model, pictures, batch size, precision, seed and number of
@@ -113,7 +113,7 @@ def measure(settings: Settings, num_threads: int, num_turns: int) -> dict[str, l
     return reports
 
 
-def row(label: str, settings: Settings, reports: dict[str, list[dict[str, Any]]]) -> str:
+def row(label: str, reports: dict[str, list[dict[str, Any]]]) -> str:
     """Speed against the reference and cost above the bare modules, by the wall clock and by the time on the processor."""
 
     def quotients(above: str, below: str, clock: str) -> list[float]:
@@ -121,18 +121,13 @@ def row(label: str, settings: Settings, reports: dict[str, list[dict[str, Any]]]
 
     speed, overhead = quotients("reference", "ours", "seconds"), quotients("ours", "bare", "seconds")
     cells = [label, _spread(speed, "x")]
-    if settings.device == "cuda":
-        cells += [f"{reports[kind][-1]['peak_bytes'] / 2**30:.1f}" for kind in ("ours", "reference")]
-        cells += [f"{statistics.median(r['seconds'] for r in reports['ours']) / settings.turn * 1000:.0f}"]
-    else:
-        cells += [f"{statistics.median(quotients('reference', 'ours', 'cpu_seconds')):.2f}x"]
+    cells += [f"{statistics.median(quotients('reference', 'ours', 'cpu_seconds')):.2f}x"]
     cells += [f"{100 * (statistics.median(overhead) - 1):+.0f} %"]
     return "| " + " | ".join(cells) + " |"
 
 
-def head(settings: Settings) -> str:
-    own = ["peak GiB, ours", "peak GiB, the script", "ms per step, ours"] if settings.device == "cuda" else ["by processor time"]
-    titles = ["", "steps per second, ours : the script's", *own, "time per step above the bare modules"]
+def head() -> str:
+    titles = ["", "steps per second, ours : the script's", "by processor time", "time per step above the bare modules"]
     return f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}"
 
 
@@ -210,26 +205,6 @@ def cpu_settings(given: argparse.Namespace, folder: Path) -> Settings:
     )  # fmt: skip
 
 
-def gpu_settings(given: argparse.Namespace, folder: Path) -> Settings:
-    """Full-size SDXL at 1024 px in bfloat16."""
-    from full_size import write_random_model
-
-    if not (given.gpu / "base" / "unet" / "diffusion_pytorch_model.safetensors").exists():
-        write_random_model(given.gpu)
-    cpu = cpu_settings(given, folder)
-    session_path = make_session(folder / "large", 8, 1024)
-    spec = msgspec.structs.replace(cpu.training, resolution=1024)
-    return msgspec.structs.replace(
-        cpu,
-        model=str(given.gpu / "base"),
-        session=str(session_path),
-        training=spec,
-        turn=min(given.turn, 5),
-        dtype="bfloat16",
-        device="cuda",
-    )
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, required=True, help="diffusers' train_dreambooth_lora_sdxl.py")
@@ -240,18 +215,24 @@ def main() -> int:
     parser.add_argument("--num-images", type=int, default=36)
     parser.add_argument("--overlay", type=Path, metavar="PNG", help="draw the loss curves at equal draws")
     parser.add_argument("--only-overlay", action="store_true")
-    parser.add_argument("--gpu", type=Path, metavar="FOLDER", help="full-size SDXL on CUDA, its weights written into FOLDER")
+    parser.add_argument("--gpu", type=Path, metavar="FOLDER", help="full-size SDXL on CUDA, its weights (14 GB) written into FOLDER")
+    parser.add_argument("--rehearsal", action="store_true", help="what --gpu does, with the toy on the CPU: its figures mean nothing")
     given = parser.parse_args()
     if given.gpu is not None and not torch.cuda.is_available():
         raise SystemExit("--gpu needs CUDA, and torch finds none.")
     with tempfile.TemporaryDirectory(prefix="negtui-bench-") as name:
         folder = Path(name)
-        settings = gpu_settings(given, folder) if given.gpu is not None else cpu_settings(given, folder)
+        settings = cpu_settings(given, folder)
+        if given.gpu is not None or given.rehearsal:
+            from trainer_gpu import measure_all
+
+            measure_all(settings, given.gpu, folder)
+            return 0
         if not given.only_overlay:
-            print(head(settings), flush=True)
+            print(head(), flush=True)
             for batch_size in (1, 4):
                 ours = msgspec.structs.replace(settings, training=msgspec.structs.replace(settings.training, train_batch_size=batch_size))
-                print(row(f"batch {batch_size}", ours, measure(ours, given.threads, given.turns)), flush=True)
+                print(row(f"batch {batch_size}", measure(ours, given.threads, given.turns)), flush=True)
         if given.overlay is not None:
             curves = overlays(settings, given.threads)
             print("\n" + differences(curves))
