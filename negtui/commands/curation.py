@@ -96,7 +96,7 @@ async def results(arguments: argparse.Namespace, invocation: Invocation) -> int:
     """`negtui results NAME [--comparison C] [--all]`: with --json an object a page of blocks."""
     output, name = invocation.output, session_name(arguments.name)
     async with invocation.daemon() as daemon:
-        chosen = arguments.comparison or await _declared(daemon, name)
+        chosen = arguments.comparison or await declared_comparison(daemon, name)
         begin, pages = 0, 0
         while True:
             page = await ask(daemon, ReadComparison(session=name, name=chosen, after_block=begin), ComparisonAnswer)
@@ -127,7 +127,7 @@ def _print_results(page: ComparisonAnswer, output: Output, every: bool) -> None:
     output.result(f"Verdict   {page.verdict}")
 
 
-async def _declared(daemon: Daemon, name: str) -> str:
+async def declared_comparison(daemon: Daemon, name: str) -> str:
     """The comparison that `session.toml` declares."""
     spec = (await ask(daemon, ReadSession(name=name), SessionAnswer)).spec
     if spec.comparison is None:
