@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ from negtui.keys import SCREENS, bindings
 from negtui.messages import Noticed, PreviewArrived, ViewChanged
 from negtui.output import clean
 from negtui.palette import Actions
+from negtui.pixels.attachment import Attachment
 from negtui.pixels.base import Choice
 from negtui.pixels.pictures import Pictures
 from negtui.screens.base import NegtuiScreen
@@ -96,6 +98,7 @@ class NegtuiApp(App[None], inherit_bindings=False):
         self._revive = revive
         self.fault: Exception | None = None
         self._turns = KeyTurns(self)
+        self._attachment = Attachment()
         self.keys_changed = keymap or {}
         self.set_keymap(self.keys_changed)
         if theme in self.available_themes:
@@ -221,6 +224,10 @@ class NegtuiApp(App[None], inherit_bindings=False):
     def action_next_images(self) -> None:
         self.say(f"Pictures: {self.pictures.cycle()}")
         self.post_message(ViewChanged(frozenset({"pictures"})))
+
+    async def on_app_focus(self) -> None:
+        if self.pictures.painter.choice.in_tmux and await asyncio.to_thread(self._attachment.is_another):
+            self.pictures.resend()
 
     def action_redraw(self) -> None:
         self.pictures.resend()
