@@ -49,6 +49,7 @@ RECIPES = {
     "train": "daemon.training.recipe:train",
     "merge": "daemon.merging.recipe:merge",
     "compare": "daemon.comparison.recipe:compare",
+    "sweep": "daemon.comparison.sweep.recipe:sweep",
 }
 ENGINE = "daemon.engine.models:create_engine"
 TELL_SECONDS = 0.05

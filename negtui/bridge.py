@@ -26,6 +26,7 @@ from daemon.protocol.events import (
     JobStateChanged,
     Preview,
     SessionChanged,
+    SweepSaved,
 )
 from negtui.inbox import Item
 from negtui.messages import Noticed, PreviewArrived, ViewChanged
@@ -162,7 +163,7 @@ class Bridge:
             self._begin_anew()
         elif isinstance(event, JobAccepted):
             self._known.add(job_id)  # all that it tells will pass here
-        elif isinstance(event, (SessionChanged, AdapterSaved, ComparisonSaved, ImageSaved)):
+        elif isinstance(event, (SessionChanged, AdapterSaved, ComparisonSaved, SweepSaved, ImageSaved)):
             self._are_sessions_stale.set()
 
     def _begin_anew(self) -> None:

@@ -224,28 +224,12 @@ def _add_curation(add: _Add) -> None:
     results = add("results", "curation:results", "what came of a comparison: means, claims, differences, verdict")
     results.add_argument("name", metavar="NAME")
     results.add_argument("--comparison", metavar="C", help="its output_name; the one declared in session.toml, unless given")
+    results.add_argument(
+        "--sweep", metavar="S", nargs="?", const="default", help="a sweep instead, by its output_name; default, unless given"
+    )
     results.add_argument("--all", action="store_true", help="every difference, also those of the look that are not clear")
-    _add_votes(add)
     add("load", "models:load", "have a session's model in the worker's memory").add_argument("name", metavar="NAME")
     add("unload", "models:unload", "have the worker give its memory back")
-
-
-def _add_votes(add: _Add) -> None:
-    vote = add("vote", "voting:vote", "judge a comparison blindly, in the dashboard: which picture is better?")
-    votes = add("votes", "voting:votes", "what the votes on a comparison say: win rates, strengths, consistency, verdict")
-    for command in (vote, votes):
-        command.add_argument("name", metavar="NAME")
-        command.add_argument("comparison", metavar="COMPARISON", nargs="?", help="its output_name; the one declared, unless given")
-    vote.add_argument("--voter", metavar="V", help="who votes; your user name, unless given")
-    vote.add_argument("--arms", metavar="A,B,...", help="only these arms, separated by commas")
-    vote.add_argument("--shown", dest="num_shown", metavar="2|3", help="pictures at once (2)")
-    vote.add_argument("--trials", dest="num_trials", metavar="N", help="so many questions; all, unless given")
-    vote.add_argument("--repeats", dest="repeat_share", metavar="SHARE", help="the share of questions that is asked again (0.1)")
-    vote.add_argument("--seed", metavar="N", help="of the order and the places; another one for each round of a voter, unless given")
-    vote.add_argument(
-        "--images", choices=("auto", "kitty", "sixel", "half", "off"), default=argparse.SUPPRESS, help="how pictures are drawn"
-    )
-    votes.add_argument("--csv", action="store_true", help="the votes of closed rounds themselves")
 
 
 def _add_acts(add: _Add) -> None:
@@ -255,7 +239,9 @@ def _add_acts(add: _Add) -> None:
     merge = add("merge", "merging:merge", "make one adapter of several: those of [[merging]], or as said here")
     _add_merge_options(merge)
     compare = add("compare", "running:compare", "act 3: paint and measure the arms")
-    for act in (run, synthesise, train, merge, compare):
+    sweep = add("sweep", "sweeping:sweep", "paint one arm over a grid of checkpoints, weights, guidance; what clearly loses stops early")
+    _add_sweep_options(sweep)
+    for act in (run, synthesise, train, merge, compare, sweep):
         act.add_argument("name", metavar="NAME")
     train.add_argument("--images", metavar="FOLDER", help="train on the images of this folder, not on the session's dataset/")
     for act in (run, compare):
@@ -272,6 +258,24 @@ def _add_merge_options(merge: argparse.ArgumentParser) -> None:
     merge.add_argument("--svd-rank", metavar="R", help="of svd and *_svd: the rank; the highest of the parents, unless given")
     merge.add_argument("--majority-sign-method", choices=("total", "frequency"), help="how ties and dare_ties elect a sign")
     merge.add_argument("--seed", metavar="N", help="of what dare_* drops")
+
+
+def _add_sweep_options(sweep: argparse.ArgumentParser) -> None:
+    sweep.add_argument(
+        "--checkpoints", nargs="+", metavar="STEP", help="steps at which the training kept its adapter; final: the finished one"
+    )
+    sweep.add_argument("--weights", nargs="+", metavar="W", help="of the adapter, e.g. 0.5 1 1.5")
+    sweep.add_argument("--guidance-scales", nargs="+", metavar="G", help="e.g. 3 5 7.5")
+    sweep.add_argument(
+        "--windows", dest="guidance_windows", nargs="+", metavar="START-END", help="guidance_start and guidance_end: 0-1 0-0.8"
+    )
+    sweep.add_argument("--adapter", metavar="A", help="whose checkpoint and weight change; the arm's first, unless given")
+    sweep.add_argument("--output", dest="output_name", metavar="NAME", help="the sweep's name")
+    sweep.add_argument("--num-prompts", metavar="N", help="only the first N prompts; 0: all")
+    sweep.add_argument("--seeds", nargs="+", metavar="S", help="in the place of the comparison's")
+    sweep.add_argument("--metric", metavar="M", help="what decides, e.g. flaw_probability")
+    sweep.add_argument("--first-look", metavar="N", help="cells race from so many blocks on, and whenever these have doubled")
+    sweep.add_argument("--no-racing", dest="racing", action="store_const", const=False, help="paint every cell to the end")
 
 
 def _add_jobs(add: _Add) -> None:

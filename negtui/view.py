@@ -15,6 +15,7 @@ from daemon.protocol.commands import SessionRow, Sessions, Snapshot
 from daemon.protocol.events import (
     AdapterSaved,
     AnyEvent,
+    CellStopped,
     CheckpointSaved,
     ComparisonSaved,
     Gauges,
@@ -33,6 +34,7 @@ from daemon.protocol.events import (
     SamplesSaved,
     SessionChanged,
     StepProgress,
+    SweepSaved,
     VoteCast,
     VoteUndone,
     WorkerChanged,
@@ -97,6 +99,8 @@ class View:
     samples: dict[str, list[SamplesSaved]] = field(default_factory=dict)
     checkpoints: dict[str, list[CheckpointSaved]] = field(default_factory=dict)
     comparisons: dict[tuple[str, str], ComparisonSaved] = field(default_factory=dict)
+    sweeps: dict[tuple[str, str], SweepSaved] = field(default_factory=dict)
+    """By session and name, as `comparisons`."""
     """By (session, name)."""
     adapters: dict[tuple[str, str], AdapterSaved] = field(default_factory=dict)
     """By (session, name)."""
@@ -104,8 +108,8 @@ class View:
     """By worker: what lies in its memory."""
     marks: dict[tuple[str, ImagesFolder], dict[str, Mark]] = field(default_factory=dict)
     """By (session, folder), then image id: marks told since this view began; whatever was listed before gives way to them."""
-    votes: dict[tuple[str, str], RoundOpened | VoteCast | VoteUndone | RoundClosed] = field(default_factory=dict)
-    """By (session, comparison): what happened last to its rounds of votes."""
+    votes: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By (session, comparison): how often something happened to its rounds of votes since this view began."""
     edits: dict[str, int] = field(default_factory=dict)
     """By session: how often its folder changed since this view began."""
 
@@ -149,7 +153,8 @@ def apply(view: View, event: AnyEvent | Snapshot | Sessions | Connection, now: f
             view.marks.setdefault((event.session, event.folder), {}).update({mark.id: mark for mark in event.marks})
             return frozenset({"marks"})
         case RoundOpened() | VoteCast() | VoteUndone() | RoundClosed():
-            view.votes[event.session, event.comparison] = event
+            place = event.session, event.comparison
+            view.votes[place] = view.votes.get(place, 0) + 1
             return frozenset({"votes"})
         case SessionChanged():
             view.edits[event.session] = view.edits.get(event.session, 0) + 1
@@ -172,8 +177,9 @@ def adopt(view: View, job_id: str, history: View) -> frozenset[str]:
         getattr(view, name).pop(job_id, None)
         getattr(view, name).update(getattr(history, name))
     view.comparisons = {**history.comparisons, **view.comparisons}
+    view.sweeps = {**history.sweeps, **view.sweeps}
     view.adapters = {**history.adapters, **view.adapters}
-    return frozenset({*TOLD, "comparisons", "adapters"})
+    return frozenset({*TOLD, "comparisons", "sweeps", "adapters"})
 
 
 def running(view: View) -> JobRow | None:
@@ -221,6 +227,11 @@ def _record(view: View, event: AnyEvent, now: float) -> frozenset[str]:
         case ComparisonSaved():
             view.comparisons[event.session, event.name] = event
             return frozenset({"comparisons"}) | _tell(view, event.job_id, event, now)
+        case CellStopped():
+            return _tell(view, event.job_id, event, now)
+        case SweepSaved():
+            view.sweeps[event.session, event.name] = event
+            return frozenset({"sweeps"}) | _tell(view, event.job_id, event, now)
         case AdapterSaved():
             view.adapters[event.session, event.name] = event
             return frozenset({"adapters"}) | _tell(view, event.job_id, event, now)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from daemon.protocol.events import (
     AdapterSaved,
     AnyEvent,
+    CellStopped,
     CheckpointSaved,
     ComparisonSaved,
     Effect,
@@ -20,12 +21,19 @@ from daemon.protocol.events import (
     SamplesSaved,
     SessionChanged,
     StepProgress,
+    SweepSaved,
     WorkerChanged,
 )
-from daemon.protocol.specs import CompareJob, JobSpec, MergeJob, SynthesizeJob, TrainJob
+from daemon.protocol.specs import CompareJob, JobSpec, MergeJob, SweepJob, SynthesizeJob, TrainJob
 from negtui.output import duration, table
 
-_ACTS: dict[type[JobSpec], str] = {SynthesizeJob: "synthesise", TrainJob: "train", MergeJob: "merge", CompareJob: "compare"}
+_ACTS: dict[type[JobSpec], str] = {
+    SynthesizeJob: "synthesise",
+    TrainJob: "train",
+    MergeJob: "merge",
+    CompareJob: "compare",
+    SweepJob: "sweep",
+}
 ASIDE = ("sample", "validate")
 """Phases in which a job looks at itself: how far it is does not change meanwhile."""
 
@@ -39,13 +47,17 @@ class Reading(NamedTuple):
 
 
 def act(spec: JobSpec) -> str:
-    """`synthesise`, `train`, `merge` or `compare`."""
+    """`synthesise`, `train`, `merge`, `compare` or `sweep`."""
     return _ACTS[type(spec)]
 
 
 def title(job: JobRow) -> str:
-    """`train toy`; of merges, of which a session may have several, the adapter too: `merge toy/both`."""
-    made = f"/{job.spec.merging.output_name}" if isinstance(job.spec, MergeJob) else ""
+    """`train toy`; of merges and sweeps, of which a session may have several, the result too: `merge toy/both`."""
+    made = ""
+    if isinstance(job.spec, MergeJob):
+        made = f"/{job.spec.merging.output_name}"
+    elif isinstance(job.spec, SweepJob):
+        made = f"/{job.spec.sweep.output_name}"
     return f"{act(job.spec)} {job.spec.session}{made}"
 
 
@@ -97,6 +109,10 @@ def told(event: AnyEvent) -> str | None:
             return f"adapter {event.name} {'was there' if event.reused else 'saved'}{kept}: {event.path} (sha256 {event.sha256})"
         case ComparisonSaved():
             return f"comparison {event.name} saved: {event.report_path}. {event.verdict}"
+        case CellStopped():
+            return f"cell {event.cell} {event.reason}"
+        case SweepSaved():
+            return f"sweep {event.name} saved: {event.table_path}. {event.verdict}"
         case Logged():
             return f"{event.level}: {event.message}"
         case WorkerChanged():
@@ -132,7 +148,7 @@ def stays(event: AnyEvent) -> bool:
             return bool(event.steps) and "loss" not in event.values
         case AdapterSaved():
             return event.step is not None
-        case Logged() | SamplesSaved():
+        case Logged() | SamplesSaved() | CellStopped():
             return True
     return False
 

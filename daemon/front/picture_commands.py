@@ -18,13 +18,16 @@ from daemon.protocol.commands import (
     Plan,
     PlanSynthesis,
     ReadComparison,
+    ReadSweep,
     RestoreMarks,
+    SweepAnswer,
 )
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ImageSaved, ImagesMarked, JobRow
 from daemon.protocol.specs import ModelSpec, TrainJob
 from daemon.sessions import Comparisons, Curation, preview
 from daemon.sessions.estimate import Painted, paces, plan
+from daemon.sessions.sweeps import read_sweep
 
 MAX_JOBS_LOOKED_AT = 20
 ENOUGH_PICTURES = 64
@@ -49,6 +52,7 @@ class PictureCommands:
             RestoreMarks: self.mark,
             PlanSynthesis: self.plan,
             ReadComparison: self.read_comparison,
+            ReadSweep: self.read_sweep,
         }
 
     async def list_images(self, command: ListImages, peer: Peer) -> Images:
@@ -75,6 +79,9 @@ class PictureCommands:
 
     async def read_comparison(self, command: ReadComparison, peer: Peer) -> ComparisonAnswer:
         return await asyncio.to_thread(self._comparisons.read, command)
+
+    async def read_sweep(self, command: ReadSweep, peer: Peer) -> SweepAnswer:
+        return await asyncio.to_thread(read_sweep, self._queue.sessions_path, command)
 
     async def _painted(self, model: ModelSpec) -> list[Painted]:
         """What the newest jobs with this very model painted here, oldest first."""

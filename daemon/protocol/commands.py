@@ -41,6 +41,7 @@ from daemon.protocol.results import Sessions as Sessions
 from daemon.protocol.results import Snapshot as Snapshot
 from daemon.protocol.results import StoredEvents as StoredEvents
 from daemon.protocol.results import Submitted as Submitted
+from daemon.protocol.results import SweepAnswer as SweepAnswer
 from daemon.protocol.results import Votes as Votes
 from daemon.protocol.results import VotesAnswer as VotesAnswer
 from daemon.protocol.results import Welcome as Welcome
@@ -266,6 +267,13 @@ class ReadComparison(Command, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
 
 
+class ReadSweep(Command, frozen=True, kw_only=True):
+    """A finished sweep's table."""
+
+    session: Name
+    name: Name
+
+
 class OpenRound(Command, frozen=True, kw_only=True):
     """Begin a round of blind votes on a finished comparison, or go on with the one that this voter has open there."""
 
@@ -366,6 +374,7 @@ AnyCommand = (
     | LoadModel
     | UnloadModel
     | ReadComparison
+    | ReadSweep
     | OpenRound
     | CastVote
     | UndoVote

@@ -219,6 +219,41 @@ class ComparisonSaved(Event, frozen=True, kw_only=True):
         return f"comparison:{self.name}"
 
 
+class CellStopped(Event, frozen=True, kw_only=True):
+    """A cell of a sweep clearly loses: it is painted no further."""
+
+    job_id: str
+    session: str
+    name: str
+    """Of the sweep."""
+    cell: str
+    reason: str
+    """`stopped after 64 blocks: ...`"""
+
+    @property
+    def key(self) -> str | None:
+        return f"stopped:{self.name}:{self.cell}"
+
+
+class SweepSaved(Event, frozen=True, kw_only=True):
+    job_id: str
+    session: str
+    name: str
+    table_path: str
+    """The table as CSV; paths are relative to the session folder."""
+    sheet_path: str
+    best: str
+    """The cell that won."""
+    num_cells: int
+    num_stopped: int
+    verdict: str
+    """One or two sentences."""
+
+    @property
+    def key(self) -> str | None:
+        return f"sweep:{self.name}"
+
+
 class SessionChanged(Event, frozen=True, kw_only=True):
     session: str
     change: Literal["created", "edited", "invalid", "images", "adapters", "deleted"]
@@ -302,6 +337,8 @@ DurableEvent = (
     | SamplesSaved
     | AdapterSaved
     | ComparisonSaved
+    | CellStopped
+    | SweepSaved
     | SessionChanged
     | ImagesMarked
     | RoundOpened

@@ -9,6 +9,7 @@ from daemon.protocol.errors import ErrorDetail
 from daemon.protocol.events import Claim, Effect, JobRow, Mark
 from daemon.protocol.fields import Prompt
 from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, ImageRecord, SessionSpec
+from daemon.protocol.sweeps import SweepTable
 from daemon.protocol.voting import RoundRow, Trial, Vote, VoteResults
 
 
@@ -86,6 +87,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     num_images: int = 0
     adapters: tuple[str, ...] = ()
     comparisons: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
     error: str = ""
     """What is wrong with its `session.toml`, in words; empty: nothing."""
 
@@ -251,6 +253,14 @@ class Votes(Result, frozen=True, kw_only=True):
     total: int
 
 
+class SweepAnswer(Result, frozen=True, kw_only=True):
+    """A finished sweep. `folder` is relative to the session's; the table's sheets lie in it."""
+
+    session: str
+    folder: str
+    table: SweepTable
+
+
 AnyResult = (
     Failed
     | Welcome
@@ -269,6 +279,7 @@ AnyResult = (
     | Plan
     | Ordered
     | ComparisonAnswer
+    | SweepAnswer
     | RoundAnswer
     | VotesAnswer
     | Votes

@@ -16,6 +16,7 @@ from daemon.protocol.arms import EmbeddingUse as EmbeddingUse
 from daemon.protocol.arms import PresetName, Share
 from daemon.protocol.fields import MAX_TAGS, Fraction, GuidanceScale, Name, Path_, Pixels, PlaceholderToken, Prompt, Seed, Spec, Steps, Tag
 from daemon.protocol.merging_spec import MergeSpec
+from daemon.protocol.sweep_spec import SweepSpec
 from daemon.protocol.training_spec import TrainingSpec
 
 
@@ -101,6 +102,11 @@ class SessionSpec(Spec, frozen=True, kw_only=True):
     merging: Annotated[tuple[MergeSpec, ...], Meta(max_length=32)] = ()
     """Adapters made of others, after the training and before the comparison."""
     comparison: ComparisonSpec | None = None
+    sweep: SweepSpec | None = None
+    """On the prompts and seeds of the comparison; not part of `negtui run`."""
+
+
+_UNUSED_BY_SWEEPS = {"preset": None, "subject": None, "embedding": None, "diagnose_blocks": 0}
 
 
 class SynthesizeJob(Spec, frozen=True, kw_only=True, tag="synthesize", tag_field="kind"):
@@ -135,7 +141,26 @@ class CompareJob(Spec, frozen=True, kw_only=True, tag="compare", tag_field="kind
     comparison: ComparisonSpec
 
 
-JobSpec = SynthesizeJob | TrainJob | MergeJob | CompareJob
+class SweepJob(Spec, frozen=True, kw_only=True, tag="sweep", tag_field="kind"):
+    """One arm of a session over a grid. Of `comparison` the blocks, the sampling and the scorers count; its arms are the cells."""
+
+    session: Name
+    model: ModelSpec
+    sweep: SweepSpec
+    comparison: ComparisonSpec
+
+
+JobSpec = SynthesizeJob | TrainJob | MergeJob | CompareJob | SweepJob
+
+
+def sweep_job(session: str, model: ModelSpec, sweep: SweepSpec, comparison: ComparisonSpec) -> SweepJob:
+    """The job of a sweep on a comparison's blocks; what else the comparison asks for has no part in it. Its arms follow from the sweep."""
+    prompts = comparison.num_prompts if sweep.num_prompts is None else sweep.num_prompts
+    plain = msgspec.structs.replace(
+        comparison, output_name=sweep.output_name, arms=(sweep.arm,), num_prompts=prompts, seeds=sweep.seeds or comparison.seeds
+    )
+    unused = {name: default for name, default in _UNUSED_BY_SWEEPS.items() if getattr(plain, name) != default}
+    return SweepJob(session=session, model=model, sweep=sweep, comparison=msgspec.structs.replace(plain, **unused))
 
 
 def job_specs(session: str, spec: SessionSpec, full: bool = False) -> dict[str, JobSpec]:
@@ -155,6 +180,8 @@ def job_specs(session: str, spec: SessionSpec, full: bool = False) -> dict[str, 
         if full and comparison.num_prompts:
             comparison = msgspec.structs.replace(comparison, num_prompts=0, output_name=f"{comparison.output_name[:58]}-full")
         jobs["compare"] = CompareJob(session=session, model=spec.model, comparison=comparison)
+    if spec.sweep is not None and spec.comparison is not None:
+        jobs["sweep"] = sweep_job(session, spec.model, spec.sweep, spec.comparison)
     return jobs
 
 

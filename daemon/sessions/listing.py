@@ -28,6 +28,7 @@ def row(sessions_path: Path, name: str) -> SessionRow:
         num_images=len(list((folder / "dataset").glob("*.png"))),
         adapters=_folders_with(folder / "adapters", "pytorch_lora_weights.safetensors", "learned_embeds.safetensors"),
         comparisons=_folders_with(folder / "comparisons", "summary.json"),
+        sweeps=_folders_with(folder / "sweeps", "summary.json"),
         error=error,
     )
 

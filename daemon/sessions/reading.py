@@ -15,6 +15,7 @@ import msgspec
 from daemon.prompts.weighting import check_weighting
 from daemon.protocol.errors import NegError
 from daemon.protocol.merging_spec import require_sound_merge
+from daemon.protocol.sweep_spec import require_sound_sweep
 from daemon.protocol.specs import SessionSpec
 from daemon.sessions.allowed import admits_none, admits_text, did_you_mean, fields_at, in_words, type_at
 from daemon.sessions.toml_lines import TomlPath, nearest_line, toml_lines
@@ -207,6 +208,11 @@ def _require_sense(spec: SessionSpec) -> None:
             require_sound_merge(merging)
         except NegError as error:
             raise _Fault(("merging", number), f"merging[{number}]: {error.detail.message} {error.detail.hint}".rstrip(".")) from None
+    if spec.sweep is not None:
+        try:
+            require_sound_sweep(spec.sweep)
+        except NegError as error:
+            raise _Fault(("sweep",), f"sweep: {error.detail.message} {error.detail.hint}".rstrip(".")) from None
     repeated = _first_repeated([merging.output_name for merging in spec.merging])
     if repeated is not None:
         raise _Fault(("merging", repeated), f"merging makes {spec.merging[repeated].output_name!r} twice; allowed: each output_name once")

@@ -25,6 +25,7 @@ from negtui import findings, wording
 from negtui.commands.exits import OK
 from negtui.commands.invocation import Daemon, Invocation, ask, session_name
 from negtui.commands.sessions import settings_changes
+from negtui.commands.sweeping import print_sweep
 from negtui.output import Output, duration, quantity, table
 
 ID_CHARACTERS = 12
@@ -93,10 +94,12 @@ async def plan(arguments: argparse.Namespace, invocation: Invocation) -> int:
 
 
 async def results(arguments: argparse.Namespace, invocation: Invocation) -> int:
-    """`negtui results NAME [--comparison C] [--all]`: with --json an object a page of blocks."""
+    """`negtui results NAME [--comparison C] [--all] | [--sweep S]`: with --json an object a page of blocks."""
     output, name = invocation.output, session_name(arguments.name)
     async with invocation.daemon() as daemon:
-        chosen = arguments.comparison or await declared_comparison(daemon, name)
+        if arguments.sweep:
+            return await print_sweep(daemon, name, arguments.sweep, output)
+        chosen = arguments.comparison or await _declared(daemon, name)
         begin, pages = 0, 0
         while True:
             page = await ask(daemon, ReadComparison(session=name, name=chosen, after_block=begin), ComparisonAnswer)
@@ -127,7 +130,7 @@ def _print_results(page: ComparisonAnswer, output: Output, every: bool) -> None:
     output.result(f"Verdict   {page.verdict}")
 
 
-async def declared_comparison(daemon: Daemon, name: str) -> str:
+async def _declared(daemon: Daemon, name: str) -> str:
     """The comparison that `session.toml` declares."""
     spec = (await ask(daemon, ReadSession(name=name), SessionAnswer)).spec
     if spec.comparison is None:

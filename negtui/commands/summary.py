@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from daemon.protocol.commands import SessionAnswer
-from daemon.protocol.events import AdapterSaved, ComparisonSaved, ImageSaved, JobRow
+from daemon.protocol.events import AdapterSaved, ComparisonSaved, ImageSaved, JobRow, SweepSaved
 from negtui import findings, wording
 from negtui.commands.invocation import Daemon, stored_events
 from negtui.output import Output, duration, quantity
@@ -24,6 +24,7 @@ class ActSummary(msgspec.Struct, frozen=True, kw_only=True):
     num_images_reused: int = 0
     adapter: AdapterSaved | None = None
     comparison: ComparisonSaved | None = None
+    sweep: SweepSaved | None = None
 
     @property
     def computed(self) -> bool:
@@ -74,6 +75,8 @@ def print_summary(summary: Summary, output: Output) -> None:
     for act in summary.acts:
         if act.comparison is not None:
             _print_comparison(summary, act.comparison, output)
+        if act.sweep is not None:
+            _print_sweep(summary, act.sweep, output)
     if all(act.job.state == "done" for act in summary.acts) and not summary.computed:
         output.result("Nothing had to be computed: everything was there.")
 
@@ -99,6 +102,13 @@ def _print_comparison(summary: Summary, comparison: ComparisonSaved, output: Out
     output.result(f"Report    {_path(summary, comparison.report_path)}")
 
 
+def _print_sweep(summary: Summary, sweep: SweepSaved, output: Output) -> None:
+    output.result()
+    output.result(f"Verdict   {sweep.verdict}")
+    output.result(f"Table     {_path(summary, sweep.table_path)} (negtui results {summary.session} --sweep {sweep.name})")
+    output.result(f"Sheet     {_path(summary, sweep.sheet_path)}")
+
+
 def _time_lines(acts: Sequence[ActSummary]) -> list[str]:
     lines = []
     for act in acts:
@@ -115,6 +125,7 @@ async def _summarise_act(daemon: Daemon, row: JobRow) -> ActSummary:
     made = reused = 0
     adapter: AdapterSaved | None = None
     comparison: ComparisonSaved | None = None
+    sweep: SweepSaved | None = None
     async for told in stored_events(daemon, row.id):
         match told.event:
             case ImageSaved():
@@ -123,6 +134,8 @@ async def _summarise_act(daemon: Daemon, row: JobRow) -> ActSummary:
                 adapter = told.event
             case ComparisonSaved():
                 comparison = told.event
+            case SweepSaved():
+                sweep = told.event
     seconds = max(0.0, row.finished - row.started) if row.finished and row.started else None
     return ActSummary(
         job=row,
@@ -132,6 +145,7 @@ async def _summarise_act(daemon: Daemon, row: JobRow) -> ActSummary:
         num_images_reused=reused,
         adapter=adapter,
         comparison=comparison,
+        sweep=sweep,
     )
 
 
