@@ -51,9 +51,11 @@ def write_atomic_with(path: Path, fill: Callable[[Path], None], *, durable: bool
 
 def commit_directory(temporary: Path, final: Path) -> None:
     """Turn a directory filled under a temporary name into `final`, durably. `final` must not exist."""
-    for file in temporary.rglob("*"):
-        if file.is_file():
-            sync_file(file)
+    for path in temporary.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+        elif path.is_dir():
+            sync_directory(path)
     sync_directory(temporary)
     temporary.rename(final)
     sync_directory(final.parent)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from daemon import files
-from daemon.engine.base import ModelIdentity, OnStep
+from daemon.engine.base import ModelIdentity, OnBlockStep, OnStep
 from daemon.picture_text import picture_text
 from daemon.protocol.arms import RefinerUse
 from daemon.protocol.codec import canonical_sha256
@@ -57,25 +57,32 @@ class PaintPace:
 
     def on_step(self, image_id: str, index: int, label: str) -> OnStep:
         """The engine's callback for picture `index` (from 0): stops it when asked, tells progress and wanted previews."""
+        told = self.on_block_step((image_id,), (index,), (label,))
+        return lambda *progress: told((0,), *progress)
+
+    def on_block_step(self, image_ids: Sequence[str], indexes: Sequence[int], labels: Sequence[str]) -> OnBlockStep:
+        """As `on_step`, for pictures of which several may be painted together. Progress names the first of those, previews the last."""
         last_preview = time.monotonic() - PREVIEW_SECONDS
 
-        def stepped(step: int, num_steps: int, make_preview: Callable[[], bytes]) -> None:
+        def stepped(numbers: Sequence[int], step: int, num_steps: int, make_preview: Callable[[], bytes]) -> None:
             nonlocal last_preview
             self.context.check()
-            self._count_step()
-            self.tell(step, num_steps, index, label)
+            self._count_steps(len(numbers))
+            self.tell(step, num_steps, indexes[numbers[0]], labels[numbers[0]], len(numbers))
             now = time.monotonic()
             if step < num_steps and self.context.previews_wanted() and now - last_preview >= PREVIEW_SECONDS:
                 last_preview = now
+                image_id = image_ids[numbers[-1]]
                 preview = Preview(job_id=self.context.job_id, image_id=image_id, step=step, num_steps=num_steps, jpeg=make_preview())
                 self.context.tell(preview)
 
         return stepped
 
-    def tell(self, step: int, num_steps: int, index: int, label: str) -> None:
-        """Tell that picture `index` is at `step`, with the pace so far and the seconds that all pictures still need at it."""
+    def tell(self, step: int, num_steps: int, index: int, label: str, num_together: int = 1) -> None:
+        """Tell that picture `index` (and those after it, of so many together) is at `step`, with the pace so far, counted in steps of
+        single pictures, and the seconds that all pictures still need at it."""
         pace = self._pace()
-        left = num_steps - step + (self.num_images - index - 1) * num_steps
+        left = num_together * (num_steps - step) + max(0, self.num_images - index - num_together) * num_steps
         progress = StepProgress(
             job_id=self.context.job_id,
             phase=self.phase,
@@ -89,12 +96,12 @@ class PaintPace:
         )
         self.context.tell(progress)
 
-    def _count_step(self) -> None:
+    def _count_steps(self, number: int) -> None:
         # Timed from the end of the very first step: what comes before it is loading the models.
         if self.first_step_time is None:
             self.first_step_time = time.monotonic()
         else:
-            self.num_steps_timed += 1
+            self.num_steps_timed += number
 
     def _pace(self) -> float | None:
         if self.first_step_time is None or self.num_steps_timed == 0:
@@ -152,17 +159,41 @@ def paint_or_reuse(
 
     Raises `Interrupted` at a step boundary when the job was asked to stop, leaving no file, and `NegError` `disk_full`.
     """
+    standing = _standing(folder, request, known_sha256)
+    if standing is not None:
+        return standing
     name = image_id(request)
-    path = folder / f"{name}.png"
-    sha256 = whole_png_sha256(path, (request.width, request.height))
-    if sha256 is not None and known_sha256 in (None, sha256):
-        _complete_thumbnails(folder, name)
-        return Picture(name, path, sha256, reused=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    files.require_space(folder, 3 * request.width * request.height)
+    _prepare(folder, (request,))
     pace.tell(0, request.num_inference_steps, index, label)
-    image = pace.context.engine.paint(model, request, pace.on_step(name, index, label))
-    return Picture(name, path, save_picture(folder, name, image, picture_text(request)), reused=False)
+    return _saved(folder, request, pace.context.engine.paint(model, request, pace.on_step(name, index, label)))
+
+
+def paint_block_or_reuse(
+    pace: PaintPace, model: ModelSpec, requests: Sequence[ImageRequest], folder: Path, *, index: int, labels: Sequence[str]
+) -> Iterator[tuple[int, Picture]]:
+    """The pictures of a block in `folder`, each with its request's number: first those that are there, then the others as the engine
+    finishes them, each once where requests are equal. `index` is the first one's among all of the recipe.
+
+    Raises as `paint_or_reuse`; what was finished before stays.
+    """
+    missing: dict[str, list[int]] = {}
+    for number, request in enumerate(requests):
+        standing = _standing(folder, request)
+        if standing is None:
+            missing.setdefault(image_id(request), []).append(number)
+        else:
+            yield number, standing
+    if not missing:
+        return
+    numbers = [same[0] for same in missing.values()]
+    wanted = [requests[number] for number in numbers]
+    _prepare(folder, wanted)
+    pace.tell(0, wanted[0].num_inference_steps, index + numbers[0], labels[numbers[0]])
+    on_step = pace.on_block_step(list(missing), [index + number for number in numbers], [labels[number] for number in numbers])
+    for place, image in pace.context.engine.paint_block(model, wanted, on_step):
+        picture = _saved(folder, wanted[place], image)
+        for number in missing[picture.id]:
+            yield number, picture
 
 
 def save_picture(folder: Path, id: str, image: Image.Image, text: dict[str, str]) -> str:
@@ -212,6 +243,27 @@ def whole_png_sha256(path: Path, size: tuple[int, int]) -> str | None:
     except (OSError, SyntaxError, ValueError):
         return None
     return hashlib.sha256(content).hexdigest() if same_size else None
+
+
+def _standing(folder: Path, request: ImageRequest, known_sha256: str | None = None) -> Picture | None:
+    """The whole file that is there, of `known_sha256` if given."""
+    name = image_id(request)
+    path = folder / f"{name}.png"
+    sha256 = whole_png_sha256(path, (request.width, request.height))
+    if sha256 is None or known_sha256 not in (None, sha256):
+        return None
+    _complete_thumbnails(folder, name)
+    return Picture(name, path, sha256, reused=True)
+
+
+def _prepare(folder: Path, wanted: Sequence[ImageRequest]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    files.require_space(folder, sum(3 * request.width * request.height for request in wanted))
+
+
+def _saved(folder: Path, request: ImageRequest, image: Image.Image) -> Picture:
+    name = image_id(request)
+    return Picture(name, folder / f"{name}.png", save_picture(folder, name, image, picture_text(request)), reused=False)
 
 
 def _complete_thumbnails(folder: Path, id: str) -> None:

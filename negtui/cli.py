@@ -37,6 +37,8 @@ A job may be named by the beginning of its id. The daemon is started when needed
 Options are read from the command line, then NEGTUI_CONNECT and NEGTUI_WORKSPACE, then connect and workspace in
 ~/.config/negtui/config.toml (NEGTUI_CONFIG names another file; negtui config show)."""
 
+PRESETS = ("three", "placebo", "branches", "scales", "checkpoints", "guidance", "subject", "inversion", "keywords")
+
 
 def main(
     argv: list[str] | None = None, *, connect: Connect | None = None, stdout: TextIO | None = None, stderr: TextIO | None = None
@@ -228,27 +230,8 @@ def _add_curation(add: _Add) -> None:
         "--sweep", metavar="S", nargs="?", const="default", help="a sweep instead, by its output_name; default, unless given"
     )
     results.add_argument("--all", action="store_true", help="every difference, also those of the look that are not clear")
-    _add_votes(add)
     add("load", "models:load", "have a session's model in the worker's memory").add_argument("name", metavar="NAME")
     add("unload", "models:unload", "have the worker give its memory back")
-
-
-def _add_votes(add: _Add) -> None:
-    vote = add("vote", "voting:vote", "judge a comparison blindly, in the dashboard: which picture is better?")
-    votes = add("votes", "voting:votes", "what the votes on a comparison say: win rates, strengths, consistency, verdict")
-    for command in (vote, votes):
-        command.add_argument("name", metavar="NAME")
-        command.add_argument("comparison", metavar="COMPARISON", nargs="?", help="its output_name; the one declared, unless given")
-    vote.add_argument("--voter", metavar="V", help="who votes; your user name, unless given")
-    vote.add_argument("--arms", metavar="A,B,...", help="only these arms, separated by commas")
-    vote.add_argument("--shown", dest="num_shown", metavar="2|3", help="pictures at once (2)")
-    vote.add_argument("--trials", dest="num_trials", metavar="N", help="so many questions; all, unless given")
-    vote.add_argument("--repeats", dest="repeat_share", metavar="SHARE", help="the share of questions that is asked again (0.1)")
-    vote.add_argument("--seed", metavar="N", help="of the order and the places; another one for each round of a voter, unless given")
-    vote.add_argument(
-        "--images", choices=("auto", "kitty", "sixel", "half", "off"), default=argparse.SUPPRESS, help="how pictures are drawn"
-    )
-    votes.add_argument("--csv", action="store_true", help="the votes of closed rounds themselves")
 
 
 def _add_acts(add: _Add) -> None:
@@ -265,6 +248,9 @@ def _add_acts(add: _Add) -> None:
     train.add_argument("--images", metavar="FOLDER", help="train on the images of this folder, not on the session's dataset/")
     for act in (run, compare):
         act.add_argument("--full", action="store_true", help="compare on all prompts, not the first num_prompts")
+    compare.add_argument("--preset", choices=PRESETS, help="a ready-made family of arms, not those the session declares; negtui presets")
+    presets = add("presets", "presets:presets", "list the ready-made families of arms; of a session, with what it lacks for one")
+    presets.add_argument("name", metavar="NAME", nargs="?")
 
 
 def _add_merge_options(merge: argparse.ArgumentParser) -> None:

@@ -29,6 +29,11 @@ RECORD_NAMES = ("training.json", "merging.json")
 MAX_NAME_LENGTH = 63
 
 
+def step_folder(step: int) -> str:
+    """Where in an adapter's folder it lies as it was after so many steps of its training."""
+    return f"step-{step:06d}"
+
+
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """What every record of an adapter tells: the hash of all that decided it, and of its file."""
 

@@ -9,18 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.adapters.placing import WEIGHTS_NAME, step_folder
 from daemon.engine.base import Engine
 from daemon.models.embedding_files import EMBEDDING_FILE, placeholder_token
 from daemon.protocol.arms import AdapterUse, ArmSpec, EmbeddingUse, RefinerUse
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import AdapterRequest, EmbeddingRequest
-
-ADAPTER_FILE = "pytorch_lora_weights.safetensors"
-
-
-def step_folder(step: int) -> str:
-    """Where below its folder an adapter lies as it was after so many steps of its training."""
-    return f"step-{step:06d}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ def _resolve(spec: ArmSpec, session_path: Path, engine: Engine) -> Arm:
 def _adapter(arm: str, use: AdapterUse, session_path: Path, engine: Engine) -> AdapterRequest | None:
     """None where it acts in no branch."""
     folder = f"{use.name}/{step_folder(use.checkpoint)}" if use.checkpoint else use.name
-    path = _find(arm, "adapter", folder, ADAPTER_FILE, session_path)
+    path = _find(arm, "adapter", folder, WEIGHTS_NAME, session_path)
     positive, negative = use.weights
     if positive == negative == 0:
         return None

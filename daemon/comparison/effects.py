@@ -14,7 +14,9 @@ CellValues = Mapping[tuple[int, str], Values]
 """(block's index, arm's name) -> figures by metric name."""
 
 MAX_ARMS_ALL_PAIRS = 8
-"""Beyond it arms are compared with the first only: the event must stay small."""
+MAX_ARMS_LAST_PAIRS = 16
+"""Beyond the one, arms are compared with the first only, and the last one with every other; beyond the other, with the first only: the
+event must stay small."""
 LOOK = ("sharpness", "contrast", "saturation", "brightness", "diversity")
 """What the verdict tells of the look; the other figures are of the same kinds."""
 
@@ -22,7 +24,8 @@ LOOK = ("sharpness", "contrast", "saturation", "brightness", "diversity")
 def arm_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """(arm, against): the last arm first, each against every earlier one, the first arm (the baseline) foremost."""
     if len(names) > MAX_ARMS_ALL_PAIRS:
-        return [(name, names[0]) for name in reversed(names[1:])]
+        last = [(names[-1], other) for other in names[1:-1]] if len(names) <= MAX_ARMS_LAST_PAIRS else []
+        return [(names[-1], names[0]), *last, *((name, names[0]) for name in reversed(names[1:-1]))]
     return [(names[later], names[earlier]) for later in range(len(names) - 1, 0, -1) for earlier in range(later)]
 
 

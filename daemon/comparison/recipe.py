@@ -23,7 +23,7 @@ from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.engine.base import ModelIdentity
 from daemon.judging.results import read_results
 from daemon.manifest import Manifest
-from daemon.pictures import PaintPace, image_id, paint_or_reuse, thumbnail_path
+from daemon.pictures import PaintPace, Picture, paint_block_or_reuse, thumbnail_path
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.diagnosis import Diagnosis
@@ -105,34 +105,54 @@ def _resolve(job: CompareJob, context: JobContext) -> Comparison:
 
 def _paint(comparison: Comparison, context: JobContext, manifest: Manifest) -> Generator[ImageSaved, None, list[ImageRecord]]:
     """Yield every cell's picture; the generator's value is the records in the cells' order."""
-    cells = comparison.cells
-    records: list[ImageRecord] = []
+    cells, num_arms = comparison.cells, len(comparison.arms)
+    records: dict[int, ImageRecord] = {}
     pace = PaintPace(context, "paint", len(cells))
-    for index, cell in enumerate(cells):
+    for first in range(0, len(cells), num_arms):
         context.check()
-        known = manifest.find(image_id(cell.request), cell.arm.name)
-        with context.phase("paint"):
-            picture = paint_or_reuse(
-                pace,
-                comparison.job.model,
-                cell.request,
-                context.session_path / IMAGES_FOLDER,
+        block = cells[first : first + num_arms]
+        pictures = paint_block_or_reuse(
+            pace,
+            comparison.job.model,
+            [cell.request for cell in block],
+            context.session_path / IMAGES_FOLDER,
+            index=first,
+            labels=[f"{cell.arm.name}: {cell.block.prompt}"[:200] for cell in block],
+        )
+        for number, picture in _timed(pictures, context):
+            index = first + number
+            records[index] = _record(cells[index], picture, manifest)
+            yield ImageSaved(
+                job_id=context.job_id,
+                session=context.session,
+                image=records[index],
                 index=index,
-                label=f"{cell.arm.name}: {cell.block.prompt}"[:200],
+                num_images=len(cells),
+                reused=picture.reused,
             )
-        record = ImageRecord(
-            id=picture.id,
-            path=f"{IMAGES_FOLDER}/{picture.path.name}",
-            sha256=picture.sha256,
-            request=cell.request,
-            arm=cell.arm.name,
-            status=known.status if known else "undecided",
-        )
-        records.append(record)
-        yield ImageSaved(
-            job_id=context.job_id, session=context.session, image=record, index=index, num_images=len(cells), reused=picture.reused
-        )
-    return records
+    return [records[index] for index in range(len(cells))]
+
+
+def _timed(pictures: Iterator[tuple[int, Picture]], context: JobContext) -> Iterator[tuple[int, Picture]]:
+    """The same, with the time counted until each is there. Not stopped in between: what was painted together is kept together."""
+    while True:
+        with context.phase("paint"):
+            found = next(pictures, None)
+        if found is None:
+            return
+        yield found
+
+
+def _record(cell: Cell, picture: Picture, manifest: Manifest) -> ImageRecord:
+    known = manifest.find(picture.id, cell.arm.name)
+    return ImageRecord(
+        id=picture.id,
+        path=f"{IMAGES_FOLDER}/{picture.path.name}",
+        sha256=picture.sha256,
+        request=cell.request,
+        arm=cell.arm.name,
+        status=known.status if known else "undecided",
+    )
 
 
 def _measure(comparison: Comparison, records: Sequence[ImageRecord], context: JobContext) -> CellValues:

@@ -5,7 +5,7 @@ An engine knows nothing of jobs, sessions or sockets: it identifies models, pain
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -53,6 +53,9 @@ class Trajectory(NamedTuple):
 OnStep = Callable[[int, int, Callable[[], bytes]], None]
 """(step from 1, num_steps over base and refiner, make a JPEG preview <= 32 KiB). May raise to stop the painting."""
 
+OnBlockStep = Callable[[Sequence[int], int, int, Callable[[], bytes]], None]
+"""(numbers of the requests that are painted together, then as `OnStep`; the preview is of the last of them)."""
+
 
 class Engine(Protocol):
     """Models resident on one device."""
@@ -65,6 +68,14 @@ class Engine(Protocol):
 
     def watch(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Trajectory:
         """As `paint`, the same pixels, looking on: what the base predicted for prompt and negative prompt at every step."""
+
+    def paint_block(
+        self, model: ModelSpec, requests: Sequence[ImageRequest], on_step: OnBlockStep | None = None
+    ) -> Iterator[tuple[int, Image.Image]]:
+        """The pictures of one block's arms, each with its request's number, as they are finished; on a GPU several together.
+
+        On a CPU each is what `paint` gives, bit for bit; on a GPU it may differ from that by rounding.
+        """
 
     def offer_adapter(self, path: Path) -> str:
         """Make an adapter file known, so that requests may name it by the sha256 this returns. Read when first used."""

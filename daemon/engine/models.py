@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
 from PIL import Image
 
 from daemon import models
-from daemon.engine.base import GpuBytes, ModelIdentity, OnStep, Trajectory
+from daemon.engine.base import GpuBytes, ModelIdentity, OnBlockStep, OnStep, Trajectory
 from daemon.engine.parts import Sources, TrainingParts
 from daemon.files import sha256_file
 from daemon.protocol.errors import NegError
@@ -58,14 +57,22 @@ class LocalEngine:
         return self._offer(path, "embedding", check_embedding_file, self._embedding_paths)
 
     def paint(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Image.Image:
-        """See `Engine.paint`. Raises `NegError` `conflict` when the model's files are not those the request names, `gpu_oom` when
-        the picture does not fit; whatever `on_step` raises ends the painting at that step and leaves the engine as it was."""
-        from daemon.engine.painting import paint
+        """See `Engine.paint`; raises as `paint_block`."""
+        told: OnBlockStep | None = None if on_step is None else lambda numbers, *progress: on_step(*progress)
+        ((_, image),) = self.paint_block(model, (request,), told)
+        return image
+
+    def paint_block(
+        self, model: ModelSpec, requests: Sequence[ImageRequest], on_step: OnBlockStep | None = None
+    ) -> Iterator[tuple[int, Image.Image]]:
+        """See `Engine.paint_block`. Raises `NegError` `conflict` when the model's files are not those that a request names, `gpu_oom`
+        when a picture does not fit; whatever `on_step` raises ends the painting at that step and leaves the engine as it was."""
+        from daemon.engine.painting import paint_block
 
         sources = self._sources(model)
-        _require_same(sources.identity, request)
-        _require_plain(request)
-        return paint(self._loaded(), sources, request, on_step)
+        for request in requests:
+            _require_same(sources.identity, request)
+        yield from paint_block(self._loaded(), sources, requests, on_step)
 
     def watch(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Trajectory:
         """See `Engine.watch`; raises as `paint`."""
@@ -141,9 +148,3 @@ def _require_same(identity: ModelIdentity, request: ImageRequest) -> None:
     refiner_differs = request.refiner_sha256 is not None and request.refiner_sha256 != identity.refiner_sha256
     if found != asked or refiner_differs or request.vae_sha256 != identity.vae_sha256:
         raise NegError("conflict", "The model's files changed since this picture was planned.", "Submit the job again.")
-
-
-def _require_plain(request: ImageRequest) -> None:
-    branches_differ = any(use.negative_weight is not UNSET for use in request.adapters)
-    if branches_differ or {request.guidance_start, request.guidance_end, request.refiner_negative_prompt} != {UNSET}:
-        raise NegError("invalid", "This version paints no arm whose branches, guidance window or refiner differ.", "Leave that out.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from compel import Compel, CompelForSDXL, ReturnedEmbeddingsType
 from torch import Tensor
 
+from daemon.engine.guidance import Branch
 from daemon.prompts.weighting import check_weighting
 from daemon.protocol.errors import NegError
 
@@ -19,21 +20,26 @@ _SWALLOWED = re.compile(r"(?<!\\)\)(?:[+-]|\d|\.\d)")
 
 @dataclass(frozen=True)
 class PromptEmbeddings:
-    """What a pipeline takes instead of words. L: 77 tokens, or a multiple for long prompts; D: cross_attention_dim; P: projection."""
+    """What a UNet is told instead of words. L: 77 tokens, or a multiple for long prompts; D: cross_attention_dim; P: projection."""
 
     prompt_embeds_1LD: Tensor
     negative_prompt_embeds_1LD: Tensor
     pooled_prompt_embeds_1P: Tensor
     negative_pooled_prompt_embeds_1P: Tensor
 
-    def as_arguments(self) -> dict[str, Tensor]:
-        """Keyword arguments of the SDXL pipelines."""
-        return {
-            "prompt_embeds": self.prompt_embeds_1LD,
-            "negative_prompt_embeds": self.negative_prompt_embeds_1LD,
-            "pooled_prompt_embeds": self.pooled_prompt_embeds_1P,
-            "negative_pooled_prompt_embeds": self.negative_pooled_prompt_embeds_1P,
+    def of(self, branch: Branch) -> tuple[Tensor, Tensor]:
+        """Embeddings (1, L, D) and pooled embeddings (1, P) of one branch of the guidance."""
+        if branch == "positive":
+            return self.prompt_embeds_1LD, self.pooled_prompt_embeds_1P
+        return self.negative_prompt_embeds_1LD, self.negative_pooled_prompt_embeds_1P
+
+    def beside(self, negative_prompt_embeds_1LD: Tensor, negative_pooled_prompt_embeds_1P: Tensor) -> PromptEmbeddings:
+        """The same prompt with another negative one."""
+        negative = {
+            "negative_prompt_embeds_1LD": negative_prompt_embeds_1LD,
+            "negative_pooled_prompt_embeds_1P": negative_pooled_prompt_embeds_1P,
         }
+        return replace(self, **negative)
 
 
 @torch.no_grad()
@@ -66,12 +72,11 @@ def encode_for_refiner(parts: dict[str, Any], prompt: str, negative_prompt: str 
         requires_pooled=True,
         truncate_long_prompts=False,
     )
+    zeros = negative_prompt is None and zeros_when_none
     # One call for both, so that long prompts come back equally long.
-    embeds_2LD, pooled_2P = compel([prompt, negative_prompt or ""])
-    positive, negative = embeds_2LD.chunk(2)
-    pooled, negative_pooled = pooled_2P.chunk(2)
-    if negative_prompt is None and zeros_when_none:
-        negative, negative_pooled = torch.zeros_like(negative), torch.zeros_like(negative_pooled)
+    embeds_NLD, pooled_NP = compel([prompt] if zeros else [prompt, negative_prompt or ""])
+    positive, pooled = embeds_NLD[:1], pooled_NP[:1]
+    negative, negative_pooled = (torch.zeros_like(positive), torch.zeros_like(pooled)) if zeros else (embeds_NLD[1:], pooled_NP[1:])
     return PromptEmbeddings(positive, negative, pooled, negative_pooled)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 
-MAX_EMBEDDINGS = 64
+MAX_EMBEDDINGS = 256
+TOGETHER_VARIABLE = "NEGTUI_PICTURES_TOGETHER"
+"""How many arms of a block are painted together, in the place of what is best on the device."""
 
 
 class Residents:
@@ -38,8 +41,8 @@ class Residents:
         self.shelf = AdapterShelf(adapter_paths)
         self.embedding_shelf = EmbeddingShelf(embedding_paths)
         self._cache_path = cache_path
-        self._working: dict[tuple[str, int, int], int] = {}
-        self._needed: tuple[str, int, int, Dtype] = ("cpu", 64, 64, "float32")
+        self._working: dict[tuple[str, int, int, int], int] = {}
+        self._needed: tuple[str, int, int, int, Dtype] = ("cpu", 64, 64, 1, "float32")
         self._decoders: dict[int, Tensor] = {}
         self._known: dict[tuple[Sources, Role], tuple[dict[str, str], dict[str, Any]]] = {}
         self._embeddings: OrderedDict[tuple[Any, ...], PromptEmbeddings] = OrderedDict()
@@ -100,15 +103,32 @@ class Residents:
         adapters = self.shelf.told([part.content for _, part in modules])
         return tuple(sorted((*(_told(key, part) for key, part in modules), *adapters), key=lambda part: -part.num_bytes))
 
-    def plan_for(self, sources: Sources, width: int, height: int) -> None:
-        """Tell the budget how large the next picture is."""
-        self._needed = (sources.device, width, height, sources.dtype)
+    def plan_for(self, sources: Sources, width: int, height: int, num_pictures: int = 1) -> None:
+        """Tell the budget how large the next pictures are, and how many are painted together."""
+        self._needed = (sources.device, width, height, num_pictures, sources.dtype)
 
-    def learn_working_bytes(self, sources: Sources, width: int, height: int) -> None:
-        """Remember what a picture of this size really took beside the parts."""
+    def num_together(self, sources: Sources, width: int, height: int, wanted: int) -> int:
+        """How many of `wanted` pictures are best painted together: on a GPU as many as fit beside the base, on a CPU one.
+
+        On a CPU sums in larger batches round differently, and one picture at a time is what plain diffusers paints, bit for bit.
+        """
+        asked = os.environ.get(TOGETHER_VARIABLE)
+        if asked:
+            return max(1, min(int(asked), wanted))
+        if sources.device != "cuda":
+            return 1
+        roles: tuple[Role, ...] = ("base",) if sources.refiner is None else ("base", "refiner")
+        part_bytes = sum(self._bytes_of(sources, role, list(self.keys(sources, role))) for role in roles)
+        number = wanted
+        while number > 1 and (device_budget("cuda", self._working_bytes("cuda", width, height, number, sources.dtype)) or 0) < part_bytes:
+            number -= 1
+        return number
+
+    def learn_working_bytes(self, sources: Sources, width: int, height: int, num_pictures: int = 1) -> None:
+        """Remember what so many pictures of this size really took beside the parts."""
         if sources.device == "cuda":
             peak = torch.cuda.max_memory_allocated() - self.store.num_bytes
-            self._working[(sources.device, width, height)] = max(peak, 0)
+            self._working[(sources.device, width, height, num_pictures)] = max(peak, 0)
 
     def decoder(self, vae: AutoencoderKL) -> Tensor:
         """The linear preview of a VAE, fitted when first asked for."""
@@ -135,9 +155,12 @@ class Residents:
         free_cached()
 
     def _budget(self) -> int | None:
-        device, width, height, dtype = self._needed
-        working = self._working.get((device, width, height)) or models.working_bytes(width, height, dtype)
-        return device_budget(device, working)
+        return device_budget(self._needed[0], self._working_bytes(*self._needed))
+
+    def _working_bytes(self, device: str, width: int, height: int, num_pictures: int, dtype: Dtype) -> int:
+        """What was learned, or a guess: pictures are denoised together, but decoded one by one."""
+        guess = models.working_bytes(width, height, dtype) * (num_pictures + 1) // 2
+        return self._working.get((device, width, height, num_pictures)) or guess
 
     def _bytes_of(self, sources: Sources, role: Role, names: list[str]) -> int:
         sizes = models.part_bytes(sources.source(role), role, sources.dtype)

@@ -1,13 +1,15 @@
-"""Paints one request with diffusers' own pipelines: base to denoising_end, latents, refiner from denoising_start.
+"""The denoising loop of base and refiner over one picture or several at once, with diffusers' own schedulers and conditioning.
 
-Only what is standard, at batch 1: a plain script with the same arguments gives the same pixels on a CPU.
+Of one picture at a time a plain script with the same arguments gives the same pixels on a CPU; of several, pictures that differ by
+rounding. Knows nothing of requests, adapters or how embeddings are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,39 +17,19 @@ from diffusers import AutoencoderKL, StableDiffusionXLImg2ImgPipeline, StableDif
 from PIL import Image
 from torch import Tensor
 
-from daemon.engine.base import OnStep
+from daemon.engine.guidance import Guidance, Row, combine, rows_at
 from daemon.engine.loading import new_scheduler
-from daemon.engine.preview import preview_jpeg
 from daemon.engine.prompts import PromptEmbeddings
-from daemon.protocol.specs import ImageRequest
 
-
-@dataclass
-class Progress:
-    """Counts steps over base and refiner together, and offers a preview of each."""
-
-    on_step: OnStep | None
-    request: ImageRequest
-    decoder: Callable[[], Tensor]
-    num_steps: int = 0
-    step: int = field(default=0, init=False)
-
-    def __call__(self, pipeline: Any, index: int, timestep: Any, kwargs: dict[str, Tensor]) -> dict[str, Tensor]:
-        self.step += 1
-        if self.on_step is not None:
-            latents, scheduler = kwargs["latents"], pipeline.scheduler
-            self.on_step(self.step, max(self.num_steps, self.step), lambda: self._preview(latents, scheduler))
-        return {}
-
-    def _preview(self, latents_1CHW: Tensor, scheduler: Any) -> bytes:
-        sigmas, index = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
-        sigma = float(sigmas[index]) if sigmas is not None and index is not None and index < len(sigmas) else 0.0
-        return preview_jpeg(latents_1CHW, self.decoder(), sigma, self.request.width, self.request.height)
+OnLatents = Callable[[Tensor, float], None]
+"""(latents (B, 4, h, w) after a step, their noise level sigma). May raise to stop."""
+ChooseRows = Callable[[Sequence[Row]], None]
+"""Told of the rows that the UNet is asked for next."""
 
 
 def base_pipeline(parts: dict[str, Any], settings: dict[str, Any]) -> StableDiffusionXLPipeline:
     """A pipeline around resident parts with a scheduler of its own. Costs about a millisecond."""
-    pipeline = StableDiffusionXLPipeline(
+    return StableDiffusionXLPipeline(
         vae=parts["vae"],
         text_encoder=parts["text_encoder"],
         text_encoder_2=parts["text_encoder_2"],
@@ -58,13 +40,11 @@ def base_pipeline(parts: dict[str, Any], settings: dict[str, Any]) -> StableDiff
         force_zeros_for_empty_prompt=bool(settings.get("force_zeros_for_empty_prompt", True)),
         add_watermarker=False,
     )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def refiner_pipeline(parts: dict[str, Any], settings: dict[str, Any]) -> StableDiffusionXLImg2ImgPipeline:
     """As `base_pipeline`, for the refiner: one text encoder, aesthetic scores."""
-    pipeline = StableDiffusionXLImg2ImgPipeline(
+    return StableDiffusionXLImg2ImgPipeline(
         vae=parts["vae"],
         text_encoder=None,
         text_encoder_2=parts["text_encoder_2"],
@@ -76,69 +56,150 @@ def refiner_pipeline(parts: dict[str, Any], settings: dict[str, Any]) -> StableD
         force_zeros_for_empty_prompt=bool(settings.get("force_zeros_for_empty_prompt", False)),
         add_watermarker=False,
     )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
-def run_base(
-    pipeline: StableDiffusionXLPipeline,
-    request: ImageRequest,
-    embeddings: PromptEmbeddings,
-    generator: torch.Generator,
-    progress: Progress,
-    to_latents: bool,
-) -> Tensor | Image.Image:
-    """Latents (1, 4, h, w) at denoising_end, or the finished picture."""
-    with vae_left_as_it_was(pipeline.vae):
-        return pipeline(
-            **embeddings.as_arguments(),
-            width=request.width,
-            height=request.height,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            denoising_end=request.denoising_split if to_latents else None,
-            generator=generator,
-            output_type="latent" if to_latents else "pil",
-            callback_on_step_end=progress,
-        ).images[0 if not to_latents else slice(None)]
+@dataclass(frozen=True)
+class Stage:
+    """Base or refiner, ready to denoise: its timesteps, and the number of the first one over both."""
+
+    pipeline: Any
+    timesteps: Tensor
+    first_step: int
+    time_ids: dict[str, Tensor]
+    """(1, 6) or (1, 5) by branch: sizes, crops, and the refiner's aesthetic scores."""
 
 
-def run_refiner(
-    pipeline: StableDiffusionXLImg2ImgPipeline,
-    request: ImageRequest,
-    embeddings: PromptEmbeddings,
-    latents: Tensor,
-    generator: torch.Generator,
-    progress: Progress,
-) -> Image.Image:
-    """The base's latents, denoised to the end and decoded."""
-    with vae_left_as_it_was(pipeline.vae):
-        return pipeline(
-            **embeddings.as_arguments(),
-            image=latents,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            denoising_start=request.denoising_split,
-            generator=generator,
-            callback_on_step_end=progress,
-        ).images[0]
+def base_stage(
+    pipeline: StableDiffusionXLPipeline, num_inference_steps: int, width: int, height: int, denoising_end: float | None
+) -> Stage:
+    """The base's timesteps, down to `denoising_end` where that is given."""
+    scheduler = pipeline.scheduler
+    scheduler.set_timesteps(num_inference_steps, device=pipeline.unet.device)
+    timesteps = scheduler.timesteps[: count_steps(scheduler, num_inference_steps, denoising_end=denoising_end)]
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)
+    size = (height, width)
+    ids = pipeline._get_add_time_ids(size, (0, 0), size, pipeline.unet.dtype, pipeline.text_encoder_2.config.projection_dim)
+    return Stage(pipeline, timesteps, 0, dict.fromkeys(("negative", "positive"), ids.to(pipeline.unet.device)))
 
 
-def count_steps(scheduler: Any, num_inference_steps: int, denoising_start: float | None = None) -> int:
-    """Calls of the UNet for so many inference steps, or only those from `denoising_start` on; as diffusers cuts the timesteps."""
+def refiner_stage(
+    pipeline: StableDiffusionXLImg2ImgPipeline, num_inference_steps: int, width: int, height: int, denoising_start: float, first_step: int
+) -> Stage:
+    """The refiner's timesteps from `denoising_start` on; aesthetic scores 6.0 and 2.5, as the pipeline has them."""
+    scheduler = pipeline.scheduler
+    scheduler.set_timesteps(num_inference_steps, device=pipeline.unet.device)
+    timesteps, _ = pipeline.get_timesteps(num_inference_steps, 0.3, pipeline.unet.device, denoising_start=denoising_start)
+    size = (height, width)
+    positive, negative = pipeline._get_add_time_ids(
+        size, (0, 0), size, 6.0, 2.5, size, (0, 0), size, pipeline.unet.dtype, pipeline.text_encoder_2.config.projection_dim
+    )
+    device = pipeline.unet.device
+    return Stage(pipeline, timesteps, first_step, {"negative": negative.to(device), "positive": positive.to(device)})
+
+
+def start_latents(pipeline: StableDiffusionXLPipeline, width: int, height: int, generator: torch.Generator) -> Tensor:
+    """Noise of the first timestep, (1, 4, h, w); drawn on the generator's device. After `base_stage`: the scheduler scales it."""
+    unet = pipeline.unet
+    return pipeline.prepare_latents(1, unet.config.in_channels, height, width, unet.dtype, unet.device, generator)
+
+
+@torch.no_grad()
+def denoise(
+    stage: Stage,
+    latents_BCHW: Tensor,
+    embeddings: Sequence[PromptEmbeddings],
+    guidances: Sequence[Guidance],
+    generators: Sequence[torch.Generator],
+    on_latents: OnLatents = lambda latents, sigma: None,
+    choose_rows: ChooseRows = lambda rows: None,
+) -> Tensor:
+    """B pictures from the stage's first timestep to behind its last: (B, 4, h, w) -> (B, 4, h, w). Embeddings all of one length.
+
+    `generators` are for schedulers that add noise, one for each picture.
+    """
+    # A scheduler remembers where it is; others may come by this stage too.
+    pipeline, scheduler = stage.pipeline, copy.deepcopy(stage.pipeline.scheduler)
+    extra = pipeline.prepare_extra_step_kwargs(list(generators) if len(generators) > 1 else generators[0], 0.0)
+    known: dict[tuple[Row, ...], dict[str, Any]] = {}
+    for step, timestep in enumerate(stage.timesteps, stage.first_step):
+        rows = rows_at(step, guidances)
+        if rows not in known:
+            known[rows] = _conditions(stage, rows, embeddings, guidances)
+        inputs_RCHW = latents_BCHW[[row.picture for row in rows]]
+        inputs_RCHW = scheduler.scale_model_input(inputs_RCHW, timestep)
+        choose_rows(rows)
+        predicted_RCHW = pipeline.unet(inputs_RCHW, timestep, **known[rows], return_dict=False)[0]
+        predicted_BCHW = combine(predicted_RCHW, rows, guidances)
+        latents_BCHW = scheduler.step(predicted_BCHW, timestep, latents_BCHW, **extra, return_dict=False)[0]
+        on_latents(latents_BCHW, _sigma(scheduler))
+    return latents_BCHW
+
+
+@torch.no_grad()
+def decode(pipeline: Any, latents_1CHW: Tensor) -> Image.Image:
+    """The picture of finished latents; a VAE that overflows in float16 is in float32 meanwhile."""
+    vae = pipeline.vae
+    with _precise(vae):
+        latents_1CHW = latents_1CHW.to(vae.dtype)
+        mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
+        if mean is not None and std is not None:
+            mean_1C11, std_1C11 = (torch.tensor(values).view(1, 4, 1, 1).to(latents_1CHW) for values in (mean, std))
+            latents_1CHW = latents_1CHW * std_1C11 / vae.config.scaling_factor + mean_1C11
+        else:
+            latents_1CHW = latents_1CHW / vae.config.scaling_factor
+        pixels_13HW = vae.decode(latents_1CHW, return_dict=False)[0]
+    image: Image.Image = pipeline.image_processor.postprocess(pixels_13HW, output_type="pil")[0]
+    return image
+
+
+def count_steps(scheduler: Any, num_inference_steps: int, denoising_start: float | None = None, denoising_end: float | None = None) -> int:
+    """Calls of the UNet for so many inference steps, or those before `denoising_end` or from `denoising_start` on; as diffusers cuts."""
     fresh = new_scheduler(scheduler)
     fresh.set_timesteps(num_inference_steps)
-    if denoising_start is None:
+    share = denoising_end if denoising_start is None else denoising_start
+    if share is None:
         return len(fresh.timesteps)
     num_train_timesteps = fresh.config.num_train_timesteps
-    return int((fresh.timesteps < round(num_train_timesteps - denoising_start * num_train_timesteps)).sum())
+    num_late = int((fresh.timesteps < round(num_train_timesteps - share * num_train_timesteps)).sum())
+    if denoising_start is None:
+        return len(fresh.timesteps) - num_late
+    # Of a second order, never from the middle of a step.
+    return num_late + (fresh.order == 2 and num_late % 2 == 0)
+
+
+def _conditions(stage: Stage, rows: Sequence[Row], embeddings: Sequence[PromptEmbeddings], guidances: Sequence[Guidance]) -> dict[str, Any]:
+    """What the UNet is told of each row, in the rows' order."""
+    words = [embeddings[row.picture].of(row.branch) for row in rows]
+    unet = stage.pipeline.unet
+    dim = unet.config.time_cond_proj_dim
+    timestep_cond = None
+    if dim is not None:
+        scales_R = torch.tensor([guidances[row.picture].guidance_scale - 1 for row in rows])
+        timestep_cond = stage.pipeline.get_guidance_scale_embedding(scales_R, embedding_dim=dim).to(unet.device, unet.dtype)
+    return {
+        "encoder_hidden_states": torch.cat([embeds for embeds, _ in words]).to(unet.device, unet.dtype),
+        "added_cond_kwargs": {
+            "text_embeds": torch.cat([pooled for _, pooled in words]).to(unet.device, unet.dtype),
+            "time_ids": torch.cat([stage.time_ids[row.branch] for row in rows]),
+        },
+        "timestep_cond": timestep_cond,
+    }
+
+
+def _sigma(scheduler: Any) -> float:
+    """Noise level that the scheduler has come to; 0 where it does not tell."""
+    sigmas, index = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
+    return float(sigmas[index]) if sigmas is not None and index is not None and index < len(sigmas) else 0.0
 
 
 @contextmanager
-def vae_left_as_it_was(vae: AutoencoderKL) -> Iterator[None]:
-    """diffusers upcasts a VAE that overflows in float16; an exception in between would leave it so."""
+def _precise(vae: AutoencoderKL) -> Iterator[None]:
+    """float32 inside where the VAE overflows in float16; afterwards as it was, whatever happens."""
     dtype = vae.dtype
     try:
+        if dtype == torch.float16 and vae.config.force_upcast:
+            vae.to(dtype=torch.float32)
         yield
     finally:
         if vae.dtype != dtype:

@@ -33,6 +33,15 @@ def adapter_kind(names: Iterable[str]) -> AdapterKind | None:
     return "lora" if any(LORA_WEIGHT.fullmatch(name) or ".lora_down." in name for name in names) else None
 
 
+def obstacle_by_row(names: Iterable[str]) -> str | None:
+    """What a file of these tensors is, where peft cannot let it act on single rows of a batch: DoRA, LoHa or LoKr. None: a plain LoRA."""
+    names = list(names)
+    kind = adapter_kind(names)
+    if kind in ("loha", "lokr"):
+        return {"loha": "LoHa", "lokr": "LoKr"}[kind]
+    return "DoRA" if any(name.endswith(("lora_magnitude_vector", "lora_magnitude_vector.weight", "dora_scale")) for name in names) else None
+
+
 def has_kohya_keys(names: Iterable[str]) -> bool:
     """Whether the layers are named as kohya's sd-scripts and LyCORIS name them."""
     return all(name.startswith(("lora_te_", *KOHYA_PREFIXES.values())) for name in names)

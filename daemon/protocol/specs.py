@@ -16,8 +16,9 @@ from daemon.protocol.arms import EmbeddingUse as EmbeddingUse
 from daemon.protocol.arms import PresetName, Share
 from daemon.protocol.fields import MAX_TAGS, Fraction, GuidanceScale, Name, Path_, Pixels, PlaceholderToken, Prompt, Seed, Spec, Steps, Tag
 from daemon.protocol.merging_spec import MergeSpec
+from daemon.protocol.presets import Ingredients, preset_arms
 from daemon.protocol.sweep_spec import SweepSpec
-from daemon.protocol.training_spec import TrainingSpec
+from daemon.protocol.training_spec import TrainingSpec, exported_steps
 
 
 class ModelSpec(Spec, frozen=True, kw_only=True):
@@ -74,10 +75,12 @@ class ComparisonSpec(SamplingSpec, frozen=True, kw_only=True):
         ArmSpec(name="target", adapters=(AdapterUse(name="wrong"),), negative_prompt="wrong"),
     )
     preset: PresetName | None = None
-    """A ready-made family of arms in the place of `arms`; `negtui presets` tells what each holds."""
+    """A ready-made family of arms in the place of `arms`; `negtui presets` tells what there is."""
+    adapter: Name | None = None
+    """The negative adapter of presets. None: the one that the session's training makes."""
     subject: Name | None = None
-    """The adapter of the subject that the preset `subject` puts beside the negative one."""
-    embedding: Name | None = None
+    """The adapter of a subject: the preset `subject` has it in both branches, beside the negative one."""
+    embedding: EmbeddingUse | None = None
     """The learned embedding that the preset `inversion` holds against the adapter."""
     guidance_scale: GuidanceScale = 13.0
     prompts: Annotated[tuple[PromptSpec, ...], Meta(max_length=10_000)] = ()
@@ -106,7 +109,7 @@ class SessionSpec(Spec, frozen=True, kw_only=True):
     """On the prompts and seeds of the comparison; not part of `negtui run`."""
 
 
-_UNUSED_BY_SWEEPS = {"preset": None, "subject": None, "embedding": None, "diagnose_blocks": 0}
+_UNUSED_BY_SWEEPS = {"preset": None, "adapter": None, "subject": None, "embedding": None, "diagnose_blocks": 0}
 
 
 class SynthesizeJob(Spec, frozen=True, kw_only=True, tag="synthesize", tag_field="kind"):
@@ -163,10 +166,12 @@ def sweep_job(session: str, model: ModelSpec, sweep: SweepSpec, comparison: Comp
     return SweepJob(session=session, model=model, sweep=sweep, comparison=msgspec.structs.replace(plain, **unused))
 
 
-def job_specs(session: str, spec: SessionSpec, full: bool = False) -> dict[str, JobSpec]:
-    """The jobs of a session's sections by kind, in the order of the acts; of merges by `merge:` and their output_name.
+def job_specs(session: str, spec: SessionSpec, full: bool = False, preset: PresetName | None = None) -> dict[str, JobSpec]:
+    """The jobs of a session's sections by kind, in the order of the acts, of merges by `merge:` and their output_name; a preset is
+    written out as arms.
 
-    `full` compares on all prompts, under a name of its own.
+    `full` compares on all prompts, `preset` by other arms than the session declares, each under a name of its own. Raises `NegError`
+    `invalid` where that preset needs what the session lacks.
     """
     jobs: dict[str, JobSpec] = {}
     if spec.synthesis is not None:
@@ -177,6 +182,9 @@ def job_specs(session: str, spec: SessionSpec, full: bool = False) -> dict[str, 
         jobs[f"merge:{merging.output_name}"] = MergeJob(session=session, model=spec.model, merging=merging)
     if spec.comparison is not None:
         comparison = spec.comparison
+        if preset is not None:
+            comparison = msgspec.structs.replace(comparison, preset=preset, output_name=preset)
+        comparison = msgspec.structs.replace(comparison, arms=arms_of(msgspec.structs.replace(spec, comparison=comparison)))
         if full and comparison.num_prompts:
             comparison = msgspec.structs.replace(comparison, num_prompts=0, output_name=f"{comparison.output_name[:58]}-full")
         jobs["compare"] = CompareJob(session=session, model=spec.model, comparison=comparison)
@@ -188,6 +196,30 @@ def job_specs(session: str, spec: SessionSpec, full: bool = False) -> dict[str, 
 def kind_of(key: str) -> str:
     """The kind of job that a key of `job_specs` names."""
     return key.partition(":")[0]
+
+
+def arms_of(spec: SessionSpec) -> tuple[ArmSpec, ...]:
+    """The arms of a session's comparison, those of its preset written out; none without a comparison. Raises as `preset_arms`."""
+    if spec.comparison is None:
+        return ()
+    return preset_arms(spec.comparison.preset, ingredients(spec)) if spec.comparison.preset is not None else spec.comparison.arms
+
+
+def ingredients(spec: SessionSpec) -> Ingredients:
+    """What a session declares that presets are made of."""
+    comparison, training = spec.comparison or ComparisonSpec(), spec.training
+    made = training if training is not None and training.method == "lora" else None
+    adapter = comparison.adapter or (made.output_name if made is not None else None)
+    is_made = made is not None and made.output_name == adapter
+    return Ingredients(
+        adapter=adapter,
+        word=made.instance_prompt if made is not None and is_made else "wrong",
+        subject=comparison.subject,
+        embedding=comparison.embedding,
+        keywords=spec.synthesis.keywords if spec.synthesis is not None else (),
+        checkpoints=exported_steps(made) if made is not None and is_made else (),
+        guidance_scale=comparison.guidance_scale,
+    )
 
 
 class AdapterRequest(Spec, frozen=True, kw_only=True):

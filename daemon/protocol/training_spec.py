@@ -156,6 +156,9 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
     # While it runs.
     checkpointing_steps: Count = 100
     """A checkpoint every so many steps; the last two and the best one are kept."""
+    export_steps: Interval = 0
+    """Keep the adapter as it is (the EMA's weights where there is one) every so many steps, as `adapters/<output_name>/step-000100/`, for
+    arms over time. They come with the finished adapter, whose weights they leave alone."""
     validation_steps: Interval = 0
     """Held-out loss, separation and leak every so many steps."""
     sample_steps: Interval = 0
@@ -174,3 +177,8 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
     """Measurements without a new lowest loss that are waited for."""
     report_to: Annotated[tuple[Literal["tensorboard", "trackio"], ...], Meta(max_length=2)] = ()
     """Curves also as these tools read them, below `metrics/`."""
+
+
+def exported_steps(spec: TrainingSpec) -> tuple[int, ...]:
+    """The steps whose adapter a whole training keeps beside the finished one."""
+    return tuple(range(spec.export_steps, spec.max_train_steps + 1, spec.export_steps)) if spec.export_steps else ()

@@ -10,7 +10,7 @@ from daemon import models
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import ComparisonSpec, ModelSpec, PromptSpec, SessionSpec
+from daemon.protocol.specs import ComparisonSpec, ModelSpec, PromptSpec, SessionSpec, arms_of
 from daemon.protocol.training_rules import PACKAGES, doubts, require_sound
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.sessions.reading import read
@@ -54,7 +54,7 @@ def needed_bytes(spec: SessionSpec, folder: Path) -> int:
     if spec.comparison is not None:
         act3 = spec.comparison
         num_blocks = (act3.num_prompts or len(_all_prompts(act3, folder))) * len(act3.seeds)
-        needed += num_blocks * len(act3.arms) * act3.width * act3.height * _PNG_BYTES_PER_PIXEL
+        needed += num_blocks * len(arms_of(spec)) * act3.width * act3.height * _PNG_BYTES_PER_PIXEL
     return int(needed)
 
 
@@ -120,7 +120,7 @@ def _adapters(spec: SessionSpec, folder: Path) -> list[str]:
     """Arms may use the adapter or embedding that act 2 makes, or one that is already there."""
     made = {spec.training.output_name} if spec.training else set()
     made |= {merging.output_name for merging in spec.merging}
-    arms = spec.comparison.arms if spec.comparison else ()
+    arms = arms_of(spec)
     wanted = {(use.name, "adapter") for arm in arms for use in arm.adapters}
     wanted |= {(use.name, "embedding") for arm in arms for use in arm.embeddings}
     missing = [(name, what) for name, what in sorted(wanted) if name not in made and not (folder / "adapters" / name).is_dir()]

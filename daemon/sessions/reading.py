@@ -15,8 +15,8 @@ import msgspec
 from daemon.prompts.weighting import check_weighting
 from daemon.protocol.errors import NegError
 from daemon.protocol.merging_spec import require_sound_merge
+from daemon.protocol.specs import ComparisonSpec, SessionSpec, arms_of
 from daemon.protocol.sweep_spec import require_sound_sweep
-from daemon.protocol.specs import SessionSpec
 from daemon.sessions.allowed import admits_none, admits_text, did_you_mean, fields_at, in_words, type_at
 from daemon.sessions.toml_lines import TomlPath, nearest_line, toml_lines
 
@@ -217,6 +217,7 @@ def _require_sense(spec: SessionSpec) -> None:
     if repeated is not None:
         raise _Fault(("merging", repeated), f"merging makes {spec.merging[repeated].output_name!r} twice; allowed: each output_name once")
     if spec.comparison is not None:
+        _require_arms(spec)
         names = [arm.name for arm in spec.comparison.arms]
         number = _first_repeated(names)
         if number is not None:
@@ -224,6 +225,22 @@ def _require_sense(spec: SessionSpec) -> None:
             raise _Fault(("comparison", "arms", number, "name"), message)
         if not spec.comparison.prompts and spec.comparison.prompts_file is None:
             raise _Fault(("comparison",), "[comparison] has no prompts; allowed: a list `prompts`, a `prompts_file`, or both")
+
+
+def _require_arms(spec: SessionSpec) -> None:
+    """Arms or a preset, which must find what it needs in this session."""
+    assert spec.comparison is not None
+    if spec.comparison.preset is not None:
+        if spec.comparison.arms != ComparisonSpec().arms:
+            raise _Fault(("comparison", "preset"), "[comparison] has both arms and a preset; allowed: one of the two")
+        try:
+            arms_of(spec)
+        except NegError as error:
+            raise _Fault(("comparison", "preset"), f"comparison.preset: {error}".rstrip(".")) from error
+    for number, arm in enumerate(spec.comparison.arms):
+        if arm.guidance_start >= arm.guidance_end:
+            message = f"comparison.arms[{number}].guidance_start is {arm.guidance_start:g}; allowed: less than guidance_end"
+            raise _Fault(("comparison", "arms", number, "guidance_start"), message)
 
 
 def _prompts(spec: SessionSpec) -> Iterator[tuple[TomlPath, str]]:

@@ -81,6 +81,8 @@ def _take_over(plan: TrainingPlan, folder: Path) -> int | None:
             if entry.step <= record.step:
                 journal.record(entry.step, entry.order)
         _copy(plan, path, record)
+        if (kept_path := folder / plan.exported_path.name).is_dir():
+            shutil.copytree(kept_path, plan.exported_path, dirs_exist_ok=True)
         return record.step
     return None
 

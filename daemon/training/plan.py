@@ -18,7 +18,7 @@ from daemon.training.data.dataset import Dataset
 RECIPE_VERSION = 2
 """Raised by every change that gives other weights for the same spec and images."""
 
-_NOT_DECISIVE = ("output_name", "instance_data_dir", "class_data_dir", "init_adapter", "checkpointing_steps", "report_to")
+_NOT_DECISIVE = ("output_name", "instance_data_dir", "class_data_dir", "init_adapter", "checkpointing_steps", "export_steps", "report_to")
 """Names, places (the hashes of what lies there decide), and what is only written."""
 _DECISIVE_IF_STOPPING = (
     "validation_steps",
@@ -58,6 +58,11 @@ class TrainingPlan:
     @property
     def checkpoints_path(self) -> Path:
         return self.session_path / "checkpoints" / self._run_name
+
+    @property
+    def exported_path(self) -> Path:
+        """Where the adapters of earlier steps wait for the finished one."""
+        return self.checkpoints_path / "exported"
 
     @property
     def metrics_path(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -76,7 +76,15 @@ def _tell_again(plan: TrainingPlan, finished: AdapterSaved) -> Iterator[DurableE
         message = f"The adapter {plan.spec.output_name} holds the weights of step {record.step}: {record.reason}."
         yield Logged(job_id=plan.job_id, level="warning", message=f"{message} To train on, change max_train_steps.")
         finished = msgspec.structs.replace(finished, step=record.step, reason=record.reason)
+    missing = export.missing_steps(plan, record.step if record is not None and record.step else plan.spec.max_train_steps)
+    if missing:
+        message = f"The adapter {plan.spec.output_name} was trained without keeping it at {_listed(missing)}."
+        yield Logged(job_id=plan.job_id, level="warning", message=f"{message} To have those, train it under another output_name.")
     yield finished
+
+
+def _listed(steps: Sequence[int]) -> str:
+    return f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
 
 
 def _doubts(plan: TrainingPlan) -> Iterator[Logged]:

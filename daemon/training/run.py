@@ -121,6 +121,8 @@ class Run:
                 point = self._take_step()
             yield from self._follow(point)
             yield from self._watch(is_end=point.step == self._spec.max_train_steps)
+            if self._spec.export_steps and point.step % self._spec.export_steps == 0:
+                self._keep_step()
             if point.step % self._spec.checkpointing_steps == 0:
                 yield from self._checkpoint()
         if self._trainer.step < self._spec.max_train_steps:
@@ -220,12 +222,19 @@ class Run:
         early = {} if self._early is None else {"early_stopping": self._early.facts()}
         return dataclasses.replace(state, facts={**state.facts, "monitor": self._monitor.facts(), **early})
 
+    def _keep_step(self) -> None:
+        step = self._trainer.step
+        with self._context.phase("export"), self._trainer.evaluating():
+            files = adapter_files(self._plan, self._adapter, self._adapter.weights(), self._metrics.points[:step])
+            export.keep_step(self._plan, step, files)
+
     def _export(self) -> AdapterSaved:
         reason = self._end()
         step = self._trainer.step
         points = self._metrics.points[:step]
         with self._trainer.evaluating():
             files = adapter_files(self._plan, self._adapter, self._adapter.weights(), points)
+        files |= export.kept_steps(self._plan)
         record = make_record(
             self._plan, files, export.weights_name(self._spec), self._adapter.num_parameters, points, self._environment, self._bit_exact
         )

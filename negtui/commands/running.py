@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.protocol.arms import PresetName
 from daemon.protocol.commands import JobAnswer, Jobs, ListJobs, ReadSession, Resume, SessionAnswer
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobRow
@@ -37,13 +38,13 @@ async def train(arguments: argparse.Namespace, invocation: Invocation) -> int:
 
 
 async def compare(arguments: argparse.Namespace, invocation: Invocation) -> int:
-    """`negtui compare NAME [--full]`"""
+    """`negtui compare NAME [--full] [--preset P]`"""
     return await _run(arguments, invocation, ("compare",))
 
 
 async def _run(arguments: argparse.Namespace, invocation: Invocation, kinds: tuple[str, ...]) -> int:
     def chosen(session: SessionAnswer) -> Mapping[str, JobSpec]:
-        specs = wanted(session, kinds, getattr(arguments, "full", False))
+        specs = wanted(session, kinds, getattr(arguments, "full", False), getattr(arguments, "preset", None))
         if getattr(arguments, "images", None) is None:
             return specs
         folder = _images_folder(arguments.images, is_remote=bool(invocation.settings.connect))
@@ -105,9 +106,9 @@ def under_way(specs: Mapping[str, JobSpec], known: tuple[JobRow, ...]) -> dict[s
     return joined
 
 
-def wanted(session: SessionAnswer, kinds: tuple[str, ...], full: bool = False) -> dict[str, JobSpec]:
+def wanted(session: SessionAnswer, kinds: tuple[str, ...], full: bool = False, preset: PresetName | None = None) -> dict[str, JobSpec]:
     """The session's own jobs of these kinds. Raises `NegError` where it declares none."""
-    specs = job_specs(session.name, session.spec, full)
+    specs = job_specs(session.name, session.spec, full, preset)
     chosen = {key: spec for key, spec in specs.items() if kind_of(key) in kinds}
     if not chosen:
         section = _SECTIONS[kinds[0]]

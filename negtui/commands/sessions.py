@@ -22,7 +22,7 @@ from daemon.protocol.commands import (
     Sessions,
 )
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import SessionSpec
+from daemon.protocol.specs import SessionSpec, arms_of
 from negtui.commands.exits import OK
 from negtui.commands.invocation import Invocation, ask, session_name
 from negtui.output import Output, quantity, table
@@ -177,5 +177,5 @@ def _acts(spec: SessionSpec) -> list[str]:
             f"trains {spec.training.output_name!r} for {quantity(spec.training.max_train_steps, 'step')} at rank {spec.training.rank}"
         )
     if spec.comparison is not None:
-        acts.append(f"compares {quantity(len(spec.comparison.arms), 'arm')}")
+        acts.append(f"compares {quantity(len(arms_of(spec)), 'arm')}")
     return acts or ["it has no acts yet"]

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.reactive import Reactive
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import Static
 
 from negtui.keys import SCREENS
 from negtui.view import ALL, View
 from negtui.widgets.confirm import Confirm
+from negtui.widgets.key_line import KeyLine
 from negtui.widgets.screen_line import ScreenLine
 from negtui.widgets.status_bar import StatusBar
 
@@ -33,8 +32,6 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
 
     SCOPE: ClassVar[str] = ""
     TITLE: ClassVar[str | None] = ""
-    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
-    """As Textual has it, but that another focus does not paint the whole screen anew: pictures would be sent with it."""
 
     @property
     def number(self) -> int:
@@ -55,8 +52,9 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
         with Container(id="body"):
             yield from self.compose_body()
         yield Static(id="too-small", markup=False)
-        yield StatusBar()
         yield Confirm()
+        yield StatusBar()
+        yield KeyLine()
 
     def compose_body(self) -> ComposeResult:
         """The widgets of this screen."""

@@ -19,7 +19,7 @@ from textual.widgets import DataTable, Static
 
 from daemon.protocol.commands import ReadSession, SessionAnswer
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import SessionSpec
+from daemon.protocol.specs import SessionSpec, arms_of
 from negtui.acts import ACTS, start_acts
 from negtui.keys import bindings
 from negtui.output import clean, quantity
@@ -213,6 +213,6 @@ def declared(spec: SessionSpec) -> list[str]:
     if spec.merging:
         lines.append(f"merge      {', '.join(merging.output_name for merging in spec.merging)}")
     if spec.comparison is not None:
-        names = ", ".join(arm.name for arm in spec.comparison.arms)
+        names = ", ".join(arm.name for arm in arms_of(spec))
         lines.append(f"compare    {spec.comparison.output_name}: {names}")
     return lines

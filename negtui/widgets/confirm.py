@@ -1,4 +1,4 @@
-"""A question in the place of the keys: y, or anything else for no. Nothing else moves, so that no picture is drawn again."""
+"""A question on a line of its own: y, or anything else for no. Covers nothing, so that pictures stay."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import asyncio
 
 from rich.text import Text
 from textual import events
-from textual.app import RenderResult
+from textual.widget import Widget
 
 from negtui.output import clean
-from negtui.widgets.cut import cut
-from negtui.widgets.key_line import KeyLine
-
-CHOICE = " y: yes, any other key: no"
 
 
-class Confirm(KeyLine):
-    """The keys, until `ask`; then the question."""
+class Confirm(Widget, can_focus=True):
+    """Hidden until `ask`."""
 
-    DEFAULT_CSS = "Confirm.-asking { background: $warning; color: $text; text-style: bold; }"
+    DEFAULT_CSS = """
+    Confirm { height: 1; display: none; background: $warning; color: $text; text-style: bold; }
+    Confirm.-asking { display: block; }
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,26 +30,20 @@ class Confirm(KeyLine):
         before = self.screen.focused
         self._question = clean(question)
         answer = self._answer = asyncio.get_running_loop().create_future()
-        self._show(True)
+        self.add_class("-asking")
+        self.refresh()
         self.focus()
         try:
             yes: bool = await answer
             return yes
         finally:
             if self._answer is None or self._answer is answer:
-                self._show(False)
+                self.remove_class("-asking")
                 if before is not None and before.is_attached:
                     before.focus()
 
-    def _show(self, is_asking: bool) -> None:
-        self.can_focus = is_asking
-        self.set_class(is_asking, "-asking")
-        self.refresh()
-
-    def render(self) -> RenderResult:
-        if not self.has_class("-asking"):
-            return super().render()
-        return Text(f" {cut(self._question, min(len(self._question), self.size.width - len(CHOICE) - 1))}{CHOICE}", no_wrap=True)
+    def render(self) -> Text:
+        return Text(f" {self._question}  y: yes, any other key: no", no_wrap=True, overflow="ellipsis")
 
     def on_key(self, event: events.Key) -> None:
         if self._answer is not None:

@@ -9,11 +9,11 @@ import msgspec
 
 from daemon.adapters import placing
 from daemon.adapters.placing import WEIGHTS_NAME, Place
-from daemon.files import sha256_file
+from daemon.files import sha256_file, write_atomic
 from daemon.models.embedding_files import EMBEDDING_FILE
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import AdapterSaved
-from daemon.protocol.training_spec import TrainingSpec
+from daemon.protocol.training_spec import TrainingSpec, exported_steps
 from daemon.training.adapters.card import model_card
 from daemon.training.adapters.metadata import TrainingRecord
 from daemon.training.plan import TrainingPlan
@@ -34,6 +34,25 @@ def find_finished(plan: TrainingPlan, warn: Callable[[str], None]) -> AdapterSav
 def save_adapter(plan: TrainingPlan, files: Mapping[str, bytes], record: TrainingRecord) -> AdapterSaved:
     """Put weight files, model card and record under their name, all or none. Raises `NegError` `disk_full`."""
     return placing.save(_place(plan), files, model_card(plan, record), RECORD_NAME, record)
+
+
+def keep_step(plan: TrainingPlan, step: int, files: Mapping[str, bytes]) -> None:
+    """Put the adapter of a step where it waits for the finished one. Raises `NegError` `disk_full`."""
+    name = weights_name(plan.spec)
+    write_atomic(plan.exported_path / placing.step_folder(step) / name, files[name])
+
+
+def kept_steps(plan: TrainingPlan) -> dict[str, bytes]:
+    """Name in the adapter's folder -> content of the adapters of earlier steps that were kept."""
+    names = [f"{placing.step_folder(step)}/{weights_name(plan.spec)}" for step in exported_steps(plan.spec)]
+    return {name: path.read_bytes() for name in names if (path := plan.exported_path / name).is_file()}
+
+
+def missing_steps(plan: TrainingPlan, last_step: int) -> list[int]:
+    """Steps that the plan wants kept, up to the adapter's last one, and that are not in the adapter's folder."""
+    name = weights_name(plan.spec)
+    wanted = [step for step in exported_steps(plan.spec) if step <= last_step]
+    return [step for step in wanted if not (plan.adapter_path / placing.step_folder(step) / name).is_file()]
 
 
 def read_record(folder: Path) -> TrainingRecord | None:

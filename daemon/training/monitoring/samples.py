@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,10 +17,11 @@ import msgspec
 import torch
 from PIL import Image
 
+from daemon.engine.guidance import Guidance, guidance_window
 from daemon.engine.memory import at_work
-from daemon.engine.preview import fit_linear_decoder
+from daemon.engine.preview import fit_linear_decoder, preview_jpeg
 from daemon.engine.prompts import encode_for_base
-from daemon.engine.sampling import Progress, base_pipeline, count_steps, run_base
+from daemon.engine.sampling import base_pipeline, base_stage, decode, denoise, start_latents
 from daemon.files import require_space
 from daemon.manifest import append_line
 from daemon.picture_text import picture_text
@@ -110,16 +112,23 @@ class Sampler:
 
     def _paint(self, request: ImageRequest, pace: PaintPace, number: int, label: str) -> Image.Image:
         parts, zeros = self._parts, bool(self._parts.force_zeros_for_empty_prompt)
+        on_step = pace.on_step(f"{self._place.run}-{number}", number, label)
+        steps = itertools.count(1)
+
+        def on_latents(latents_1CHW: torch.Tensor, sigma: float) -> None:
+            on_step(
+                next(steps), num_steps, lambda: preview_jpeg(latents_1CHW, self._preview_decoder(), sigma, request.width, request.height)
+            )
+
         with _at_work(parts):
             pipeline = base_pipeline({name: getattr(parts, name) for name in PARTS}, {"force_zeros_for_empty_prompt": zeros})
-            on_step = pace.on_step(f"{self._place.run}-{number}", number, label)
-            progress = Progress(on_step, request, self._preview_decoder)
-            progress.num_steps = count_steps(parts.scheduler, request.num_inference_steps)
-            embeddings = encode_for_base(pipeline.components, request.prompt, request.negative_prompt, zeros)
+            stage = base_stage(pipeline, request.num_inference_steps, request.width, request.height, None)
+            num_steps = len(stage.timesteps)
             generator = torch.Generator("cpu").manual_seed(request.seed)
-            image = run_base(pipeline, request, embeddings, generator, progress, to_latents=False)
-        assert isinstance(image, Image.Image)
-        return image
+            latents = start_latents(pipeline, request.width, request.height, generator)
+            embeddings = encode_for_base(pipeline.components, request.prompt, request.negative_prompt, zeros)
+            guidance = Guidance(request.guidance_scale, guidance_window(num_steps))
+            return decode(pipeline, denoise(stage, latents, [embeddings], [guidance], [generator], on_latents))
 
     def _preview_decoder(self) -> torch.Tensor:
         if self._decoder is None:

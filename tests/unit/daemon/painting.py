@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from daemon import files
-from daemon.engine.base import ModelIdentity, OnStep, Prediction, Trajectory
+from daemon.engine.base import ModelIdentity, OnBlockStep, OnStep, Prediction, Trajectory
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.events import EphemeralEvent
 from daemon.protocol.specs import ImageRequest, ModelSpec
@@ -55,6 +55,7 @@ class FakeEngine:
     painted: list[ImageRequest] = field(default_factory=list)
     offered: list[Path] = field(default_factory=list)
     after_step: Callable[[int], None] = lambda step: None
+    together: int = 1
 
     def identify(self, model: ModelSpec) -> ModelIdentity:
         return self.identity
@@ -82,6 +83,20 @@ class FakeEngine:
                 )
             )
         return Trajectory(image, tuple(predictions))
+
+    def paint_block(
+        self, model: ModelSpec, requests: Sequence[ImageRequest], on_step: OnBlockStep | None = None
+    ) -> Iterator[tuple[int, Image.Image]]:
+        """`together` of them step by step together, as an engine on a GPU."""
+        for first in range(0, len(requests), self.together):
+            numbers = list(range(first, min(first + self.together, len(requests))))
+            for step in range(1, NUM_STEPS + 1):
+                if on_step is not None:
+                    on_step(numbers, step, NUM_STEPS, lambda: JPEG)
+                self.after_step(step)
+            for number in numbers:
+                self.painted.append(requests[number])
+                yield number, draw(requests[number])
 
     def offer_adapter(self, path: Path) -> str:
         self.offered.append(path)

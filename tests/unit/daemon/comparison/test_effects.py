@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from daemon.comparison.effects import MAX_ARMS_ALL_PAIRS, arm_means, arm_pairs, figure, find_effects, signed, verdict_in_words
+from daemon.comparison.effects import (
+    MAX_ARMS_ALL_PAIRS,
+    MAX_ARMS_LAST_PAIRS,
+    arm_means,
+    arm_pairs,
+    figure,
+    find_effects,
+    signed,
+    verdict_in_words,
+)
 from daemon.comparison.plan import Block
 from daemon.protocol.events import Effect
 
@@ -33,8 +42,10 @@ def test_pairs_put_the_target_first_and_each_arm_against_every_earlier_one() -> 
     assert arm_pairs(NAMES) == [("target", "baseline"), ("target", "placebo"), ("placebo", "baseline")]
     assert arm_pairs(("only",)) == []
     many = [f"arm-{number}" for number in range(MAX_ARMS_ALL_PAIRS + 1)]
-    assert {against for _, against in arm_pairs(many)} == {"arm-0"}
-    assert len(arm_pairs(many)) == MAX_ARMS_ALL_PAIRS
+    assert arm_pairs(many)[: len(many) - 1] == [(many[-1], other) for other in many[:-1]]
+    assert arm_pairs(many)[len(many) - 1 :] == [(name, many[0]) for name in reversed(many[1:-1])]
+    more = [f"arm-{number}" for number in range(MAX_ARMS_LAST_PAIRS + 1)]
+    assert arm_pairs(more) == [(name, more[0]) for name in reversed(more[1:])]
 
 
 def test_a_target_that_wins_is_said_to_win_with_figures() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from comparing import ADAPTER, CountingScorer, job, prepare
-from painting import Desk, file_states
+from painting import Desk, FakeEngine, file_states
 
 from daemon.comparison.outputs import Summary
 from daemon.comparison.recipe import compare
 from daemon.files import sha256_file, write_atomic
+from daemon.protocol.arms import ArmSpec
 from daemon.protocol.codec import MAX_FRAME_BYTES, encode
 from daemon.protocol.commands import AnyCommand, Files, ListFiles
 from daemon.protocol.errors import NegError
@@ -76,14 +77,24 @@ def test_a_rerun_paints_measures_and_writes_nothing_and_tells_the_same(tmp_path:
 
 
 @pytest.mark.usefixtures("scorer")
-@pytest.mark.parametrize("stop_after", [0, 3, 5, 17, 41, 60, 61, 62, 63, 64, 65])
-def test_stopped_anywhere_it_ends_with_the_same_files(tmp_path: Path, stop_after: int) -> None:
+@pytest.mark.parametrize(
+    ("together", "stop_after"),
+    [
+        *((1, number) for number in (0, 3, 5, 17, 41, 52, 53, 54, 55, 56, 57)),
+        *((2, number) for number in (6, 9, 10)),
+        (3, 4),
+        (3, 5),
+        (3, 8),
+    ],
+)
+def test_stopped_anywhere_it_ends_with_the_same_files(tmp_path: Path, together: int, stop_after: int) -> None:
+    """Also where arms are painted together: what was finished is kept, and nothing is painted twice."""
     whole, broken = prepare(tmp_path / "whole"), prepare(tmp_path / "broken")
     expected = list(compare(job(), Desk(whole).context))
-    stopped = Desk(broken, stop_after=stop_after)
+    stopped = Desk(broken, FakeEngine(together=together), stop_after=stop_after)
     with pytest.raises(Interrupted):
         list(compare(job(), stopped.context))
-    resumed = Desk(broken)
+    resumed = Desk(broken, FakeEngine(together=together))
     events = list(compare(job(), resumed.context))
     assert len(stopped.engine.painted) + len(resumed.engine.painted) == 12
     assert events[-1] == expected[-1]
@@ -112,6 +123,18 @@ def test_packed_and_taken_on_another_host_nothing_is_made_again(tmp_path: Path, 
     assert scorer.num_measured == 12
     assert again == saved
     assert file_states(there) == before
+
+
+@pytest.mark.usefixtures("scorer")
+def test_arms_that_are_the_same_picture_are_painted_once(tmp_path: Path) -> None:
+    """Without a negative prompt the refiner has none anyway."""
+    arms = (ArmSpec(name="arm"), ArmSpec(name="shared", refiner="shared"), ArmSpec(name="none", refiner="none"))
+    desk = Desk(prepare(tmp_path), FakeEngine(together=3))
+    *images, _ = compare(job(arms=arms), desk.context)
+    assert len(desk.engine.painted) == 8
+    by_cell = {event.index: event.image.id for event in images}
+    assert len(by_cell) == 12
+    assert all(by_cell[first] == by_cell[first + 1] != by_cell[first + 2] for first in range(0, 12, 3))
 
 
 def test_a_new_adapter_paints_its_arm_only(tmp_path: Path, scorer: CountingScorer) -> None:

@@ -214,8 +214,8 @@ def test_an_adapter_of_the_text_encoders_acts_on_the_words_of_the_base_alone(
         theirs, ours = (
             [found.prompt_embeds_1LD for key, found in one._loaded()._embeddings.items() if key[0] == "refiner"] for one in (other, engine)
         )
-        assert len(ours) == len(theirs) == 1, "the refiner's words are the same whatever acts on the base's"
-        assert torch.equal(ours[0], theirs[0])
+        assert len(ours) == len(theirs) == 2, "the refiner's prompt and its empty negative are the same whatever acts on the base's"
+        assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
         with engine.borrow_training_parts(model) as parts:
             for module in (parts.unet, parts.text_encoder, parts.text_encoder_2):
                 assert not any("lora" in name for name, _ in module.named_parameters())

@@ -87,7 +87,7 @@ def test_prompts_are_those_of_plain_diffusers(
             found = encode(parts, "two stars", negative, zeros)
         with torch.no_grad():
             expected = other.encode_prompt("two stars", negative_prompt=negative, do_classifier_free_guidance=True)
-        for ours_one, their_one in zip(found.as_arguments().values(), expected, strict=True):
+        for ours_one, their_one in zip(vars(found).values(), expected, strict=True):
             assert torch.equal(ours_one, their_one)
 
 
@@ -127,9 +127,9 @@ def test_nothing_is_left_behind_whatever_happens(pipelines: tuple[Any, Any], pat
     after = encode_for_base(parts, TOKEN, "a <wrong> word", True)
     assert [len(parts[name]) for name in ("tokenizer", "tokenizer_2")] == lengths
     assert not parts["text_encoder"].get_input_embeddings()._forward_hooks
-    for name, tensor in before.as_arguments().items():
-        assert torch.equal(tensor, after.as_arguments()[name])
-        assert not torch.equal(tensor, inside[0].as_arguments()[name])
+    for name, tensor in vars(before).items():
+        assert torch.equal(tensor, vars(after)[name])
+        assert not torch.equal(tensor, vars(inside[0])[name])
 
 
 def test_gradients_reach_the_vectors_and_nothing_else(pipelines: tuple[Any, Any]) -> None:

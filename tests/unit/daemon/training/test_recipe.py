@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 from tiny_sdxl import (
     TinyEngine,
     adapter_sha256,
@@ -79,6 +80,46 @@ def test_stopped_and_resumed_it_ends_the_same(
     found, wanted = durable(told), durable(undisturbed[1])
     assert all(found[key] == event for key, event in wanted.items())
     assert {key for key in found if key not in wanted} <= {event.key for event in told if isinstance(event, CheckpointSaved)}
+
+
+def exported(path: Path) -> dict[str, bytes]:
+    folder = path / "adapters" / "wrong"
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.glob("step-*/*"))}
+
+
+def test_adapters_of_earlier_steps_come_with_the_finished_one_stopped_or_not(
+    parts: Any, tmp_path: Path, undisturbed: tuple[Path, list[DurableEvent]]
+) -> None:
+    whole, broken = make_session(tmp_path / "whole"), make_session(tmp_path / "broken")
+    run(whole, TinyEngine(parts), export_steps=5)
+    for stop in (5, 7):
+        run(broken, TinyEngine(parts), stop, "pause", export_steps=5)
+    assert not (broken / "adapters").exists(), "they wait for it"
+    run(broken, TinyEngine(parts), export_steps=5)
+    found = exported(whole)
+    assert list(found) == [f"step-{step:06d}/pytorch_lora_weights.safetensors" for step in (5, 10)]
+    assert len(set(found.values())) == 2
+    assert exported(broken) == found
+    assert adapter_sha256(whole) == adapter_sha256(broken) == adapter_sha256(undisturbed[0]), "keeping them changes nothing"
+
+
+def test_an_earlier_step_has_the_weights_of_a_training_that_ended_there_and_of_its_ema(parts: Any, tmp_path: Path) -> None:
+    longer, shorter = make_session(tmp_path / "longer"), make_session(tmp_path / "shorter")
+    settings = {"ema_decay": 0.5, "lr_scheduler": "constant"}
+    run(longer, TinyEngine(parts), export_steps=6, max_train_steps=8, **settings)
+    run(shorter, TinyEngine(parts), max_train_steps=6, **settings)
+    (kept,) = exported(longer).values()
+    expected = load((shorter / "adapters" / "wrong" / "pytorch_lora_weights.safetensors").read_bytes())
+    found = load(kept)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_finished_training_that_kept_no_steps_says_so(undisturbed: tuple[Path, list[DurableEvent]]) -> None:
+    events = run(undisturbed[0], TinyEngine(None), export_steps=5)
+    (warning,) = [event for event in events if isinstance(event, Logged)]
+    assert "without keeping it at steps 5 to 10" in warning.message
+    assert "another output_name" in warning.message
 
 
 def test_stopped_before_the_first_step_there_is_nothing_to_save(parts: Any, tmp_path: Path) -> None:

@@ -71,6 +71,16 @@ def test_full_compares_on_all_prompts() -> None:
     assert daemon.submitted == [(job_specs("toy", SPEC, full=True)["compare"], ())]
 
 
+def test_a_preset_compares_by_other_arms_under_its_own_name() -> None:
+    daemon = FakeDaemon()
+    call(daemon, "compare", "toy", "--preset", "branches", "--full", "--detach")
+    assert daemon.submitted == [(job_specs("toy", SPEC, full=True, preset="branches")["compare"], ())]
+    code, _, err = call(daemon, "compare", "toy", "--preset", "subject", "--detach")
+    assert code == 2
+    assert "needs a second adapter" in err
+    assert len(daemon.submitted) == 1
+
+
 def test_a_run_under_way_is_joined() -> None:
     daemon = FakeDaemon()
     daemon.add(JOBS["synthesize"], "done", finished=2.0, started=1.0)
