@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ from negtui.keys import SCREENS, bindings
 from negtui.messages import Noticed, PreviewArrived, ViewChanged
 from negtui.output import clean
 from negtui.palette import Actions
+from negtui.pixels.attachment import Attachment
 from negtui.pixels.base import Choice
 from negtui.pixels.pictures import Pictures
 from negtui.screens.base import NegtuiScreen
@@ -34,11 +36,12 @@ from negtui.widgets.confirm import Confirm
 
 if TYPE_CHECKING:
     from negtui.client import Client
+    from negtui.voting import Voting
 
 READS = frozenset(
     {
         *("Hello", "Attach", "Credit", "Ping", "ListJobs", "ReadEvents", "ListSessions", "ReadSession"),
-        *("GetBlob", "ListImages", "PlanSynthesis", "ReadComparison"),
+        *("GetBlob", "ListImages", "PlanSynthesis", "ReadComparison", "ReadVotes", "ListVotes"),
     }
 )
 """Commands that change nothing: the only ones that `--read-only` lets pass."""
@@ -55,7 +58,7 @@ class NegtuiApp(App[None], inherit_bindings=False):
 
     TITLE = "negtui"
     CSS_PATH = "screens/base.tcss"
-    SCREENS: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {name: partial(load_screen, name) for name in (*SCREENS, "help")}
+    SCREENS: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {name: partial(load_screen, name) for name in (*SCREENS, "vote", "help")}
     BINDINGS = bindings("app")  # type: ignore[assignment]
     COMMANDS: ClassVar[set[Any]] = {Actions}
     ENABLE_COMMAND_PALETTE = True
@@ -77,18 +80,25 @@ class NegtuiApp(App[None], inherit_bindings=False):
         choice: Choice | None = None,
         revive: Callable[[], Awaitable[object]] | None = None,
         driver_class: type[Driver] | None = None,
+        voting: Voting | None = None,
     ) -> None:
-        """`choice`: how pictures are drawn here. `revive` starts the daemon where none runs; None: it cannot be started from here."""
+        """`choice`: how pictures are drawn here. `revive` starts the daemon where none runs; None: it cannot be started from here.
+
+        `voting`: open on the screen that asks for these votes.
+        """
         super().__init__(driver_class=driver_class)
         self.view = View()
         self.read_only = read_only
         self.bridge = Bridge(self.view, connect, self.post_message, endpoint)
         self.pictures = Pictures(self.fetch, choice)
         self._only_ascii = [AsciiOnly()] if ascii else []
-        self._start = start
+        self.voting = voting
+        """What the screen of votes is about."""
+        self._start = "vote" if voting is not None else start
         self._revive = revive
         self.fault: Exception | None = None
         self._turns = KeyTurns(self)
+        self._attachment = Attachment()
         self.keys_changed = keymap or {}
         self.set_keymap(self.keys_changed)
         if theme in self.available_themes:
@@ -214,6 +224,10 @@ class NegtuiApp(App[None], inherit_bindings=False):
     def action_next_images(self) -> None:
         self.say(f"Pictures: {self.pictures.cycle()}")
         self.post_message(ViewChanged(frozenset({"pictures"})))
+
+    async def on_app_focus(self) -> None:
+        if self.pictures.painter.choice.in_tmux and await asyncio.to_thread(self._attachment.is_another):
+            self.pictures.resend()
 
     def action_redraw(self) -> None:
         self.pictures.resend()

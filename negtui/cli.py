@@ -230,8 +230,27 @@ def _add_curation(add: _Add) -> None:
         "--sweep", metavar="S", nargs="?", const="default", help="a sweep instead, by its output_name; default, unless given"
     )
     results.add_argument("--all", action="store_true", help="every difference, also those of the look that are not clear")
+    _add_votes(add)
     add("load", "models:load", "have a session's model in the worker's memory").add_argument("name", metavar="NAME")
     add("unload", "models:unload", "have the worker give its memory back")
+
+
+def _add_votes(add: _Add) -> None:
+    vote = add("vote", "voting:vote", "judge a comparison blindly, in the dashboard: which picture is better?")
+    votes = add("votes", "voting:votes", "what the votes on a comparison say: win rates, strengths, consistency, verdict")
+    for command in (vote, votes):
+        command.add_argument("name", metavar="NAME")
+        command.add_argument("comparison", metavar="COMPARISON", nargs="?", help="its output_name; the one declared, unless given")
+    vote.add_argument("--voter", metavar="V", help="who votes; your user name, unless given")
+    vote.add_argument("--arms", metavar="A,B,...", help="only these arms, separated by commas")
+    vote.add_argument("--shown", dest="num_shown", metavar="2|3", help="pictures at once (2)")
+    vote.add_argument("--trials", dest="num_trials", metavar="N", help="so many questions; all, unless given")
+    vote.add_argument("--repeats", dest="repeat_share", metavar="SHARE", help="the share of questions that is asked again (0.1)")
+    vote.add_argument("--seed", metavar="N", help="of the order and the places; another one for each round of a voter, unless given")
+    vote.add_argument(
+        "--images", choices=("auto", "kitty", "sixel", "half", "off"), default=argparse.SUPPRESS, help="how pictures are drawn"
+    )
+    votes.add_argument("--csv", action="store_true", help="the votes of closed rounds themselves")
 
 
 def _add_acts(add: _Add) -> None:

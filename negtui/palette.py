@@ -49,7 +49,9 @@ class Actions(Provider):
         app = self._negtui
         if key.scope in SCREENS and (app.screen_in_front is None or key.scope != app.screen_in_front.SCOPE):
             await app.switch_screen(key.scope)
-        target = app if key.scope == "app" else app.screen_in_front if key.scope in SCREENS else widget_of(app.screen, key)
+        front = app.screen_in_front
+        is_of_front = front is not None and key.scope == front.SCOPE
+        target = app if key.scope == "app" else front if is_of_front else widget_of(app.screen, key)
         if target is None:
             app.say(f"There is nothing to do this to here ({TITLES[key.scope].lower()}).", "warning")
         else:

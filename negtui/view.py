@@ -108,8 +108,8 @@ class View:
     """By worker: what lies in its memory."""
     marks: dict[tuple[str, ImagesFolder], dict[str, Mark]] = field(default_factory=dict)
     """By (session, folder), then image id: marks told since this view began; whatever was listed before gives way to them."""
-    votes: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By (session, comparison): how often something happened to its rounds of votes since this view began."""
+    votes: dict[tuple[str, str], RoundOpened | VoteCast | VoteUndone | RoundClosed] = field(default_factory=dict)
+    """By (session, comparison): what happened last to its rounds of votes."""
     edits: dict[str, int] = field(default_factory=dict)
     """By session: how often its folder changed since this view began."""
 
@@ -153,8 +153,7 @@ def apply(view: View, event: AnyEvent | Snapshot | Sessions | Connection, now: f
             view.marks.setdefault((event.session, event.folder), {}).update({mark.id: mark for mark in event.marks})
             return frozenset({"marks"})
         case RoundOpened() | VoteCast() | VoteUndone() | RoundClosed():
-            place = event.session, event.comparison
-            view.votes[place] = view.votes.get(place, 0) + 1
+            view.votes[event.session, event.comparison] = event
             return frozenset({"votes"})
         case SessionChanged():
             view.edits[event.session] = view.edits.get(event.session, 0) + 1

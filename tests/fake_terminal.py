@@ -107,7 +107,7 @@ class FakeTerminal:
         shown.paste(cell.background or (0, 0, 0), box)
         if cell.text == "▀":
             shown.paste(cell.foreground or (255, 255, 255), (box[0], box[1], box[2], box[1] + height // 2))
-        elif cell.text.startswith(PLACEHOLDER) and cell.foreground is not None:
+        elif cell.text.startswith(PLACEHOLDER) and len(cell.text) > 2 and cell.foreground is not None:
             red, green, blue = cell.foreground
             id = red << 16 | green << 8 | blue
             if id in self.images and id in self.places:

@@ -38,13 +38,13 @@ class VoteCommands:
     async def open(self, command: OpenRound, peer: Peer) -> RoundAnswer:
         session, name = command.session, command.comparison
         async with self._marking:
-            answer, outdated = await asyncio.to_thread(self._rounds.open, session, name, command.voter, command.spec)
+            answer, is_new, outdated = await asyncio.to_thread(self._rounds.open, session, name, command.voter, command.spec)
             for found in outdated:
                 await self._log.append(_closed(session, name, found))
             row = answer.round
-            await self._log.append(
-                RoundOpened(session=session, comparison=name, round_id=row.id, voter=row.voter, num_trials=row.num_trials)
-            )
+            if is_new:
+                opened = RoundOpened(session=session, comparison=name, round_id=row.id, voter=row.voter, num_trials=row.num_trials)
+                await self._log.append(opened)
         return answer
 
     async def cast(self, command: CastVote, peer: Peer) -> RoundAnswer:

@@ -61,8 +61,8 @@ class Rounds:
         folder, arms, blocks = self._comparisons.whole(session, name)
         return Judged(session, name, folder, tuple(arm.name for arm in arms), blocks, read_rounds(folder))
 
-    def open(self, session: str, name: str, voter: str, spec: RoundSpec | None) -> tuple[RoundAnswer, list[Round]]:
-        """A new round, or the voter's open one; the rounds that were closed for it, since their pictures are gone.
+    def open(self, session: str, name: str, voter: str, spec: RoundSpec | None) -> tuple[RoundAnswer, bool, list[Round]]:
+        """The voter's open round or a new one, whether it is new, and the rounds closed for it, since their pictures are gone.
 
         Raises `conflict` where the open one is another round than `spec` asks for.
         """
@@ -75,7 +75,7 @@ class Rounds:
         for found in standing:
             if found not in outdated:
                 _require_same(found, spec)
-                return self._answer(judged, found), outdated
+                return self._answer(judged, found), False, outdated
         spec = spec or RoundSpec()
         spec = msgspec.structs.replace(spec, seed=len(own) if spec.seed is None else spec.seed)
         ballots = plan_round(spec, voter, judged.arms, judged.blocks)
@@ -89,7 +89,7 @@ class Rounds:
             num_trials=len(ballots),
         )
         append(judged.folder, opened)
-        return self._answer(judged, Round(opened)), outdated
+        return self._answer(judged, Round(opened)), True, outdated
 
     def cast(self, session: str, name: str, round_id: str, number: int, choice: Choice) -> RoundAnswer:
         """Answer a trial. Raises `invalid` (no such trial or picture), `conflict` (answered otherwise), `wrong_state` (closed)."""

@@ -99,7 +99,7 @@ async def results(arguments: argparse.Namespace, invocation: Invocation) -> int:
     async with invocation.daemon() as daemon:
         if arguments.sweep:
             return await print_sweep(daemon, name, arguments.sweep, output)
-        chosen = arguments.comparison or await _declared(daemon, name)
+        chosen = arguments.comparison or await declared_comparison(daemon, name)
         begin, pages = 0, 0
         while True:
             page = await ask(daemon, ReadComparison(session=name, name=chosen, after_block=begin), ComparisonAnswer)
@@ -130,7 +130,7 @@ def _print_results(page: ComparisonAnswer, output: Output, every: bool) -> None:
     output.result(f"Verdict   {page.verdict}")
 
 
-async def _declared(daemon: Daemon, name: str) -> str:
+async def declared_comparison(daemon: Daemon, name: str) -> str:
     """The comparison that `session.toml` declares."""
     spec = (await ask(daemon, ReadSession(name=name), SessionAnswer)).spec
     if spec.comparison is None:

@@ -17,12 +17,18 @@ from negtui.launch import ensure_daemon
 if TYPE_CHECKING:
     from negtui.bridge import Connect, OnContact
     from negtui.client import Client
+    from negtui.voting import Voting
 
 GOODBYE = "The daemon and its jobs go on. `negtui` opens the dashboard again; `negtui daemon stop` stops them."
 
 
 async def dashboard(arguments: argparse.Namespace, invocation: Invocation) -> int:
     """`negtui`"""
+    return await open_dashboard(arguments, invocation)
+
+
+async def open_dashboard(arguments: argparse.Namespace, invocation: Invocation, voting: Voting | None = None) -> int:
+    """The dashboard on its first screen, or on the one that asks for these votes."""
     chosen = look(ascii=arguments.ascii, read_only=arguments.read_only, images=arguments.images)
     # Read by Textual when it is imported; smooth scrolling multiplies the bytes over SSH.
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
@@ -43,6 +49,7 @@ async def dashboard(arguments: argparse.Namespace, invocation: Invocation) -> in
         choice=choice,
         # In a browser Textual has a driver of its own (negtui serve).
         driver_class=None if "TEXTUAL_DRIVER" in os.environ else PictureDriver,
+        voting=voting,
         revive=None if invocation.settings.connect else lambda: ensure_daemon(places(invocation.settings.workspace)),
     )
     await app.run_async()

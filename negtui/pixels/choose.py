@@ -82,10 +82,10 @@ def prepare(images: str | None = None, *, ascii: bool = False, environ: dict[str
     return choice, answers
 
 
-def ask_tmux(run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run) -> str:
-    """What tmux tells of the terminal around it and of itself; empty where it does not."""
+def ask_tmux(run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run, wanted: str = TMUX_FORMAT) -> str:
+    """What tmux tells of the terminal around it and of itself, or what else is `wanted` of it; empty where it does not."""
     try:
-        done = run(["tmux", "display-message", "-p", TMUX_FORMAT], capture_output=True, text=True, timeout=1.0, check=False)
+        done = run(["tmux", "display-message", "-p", wanted], capture_output=True, text=True, timeout=1.0, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.rstrip("\n")

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from negtui.keys import SCREENS
 from negtui.view import ALL, View
 from negtui.widgets.confirm import Confirm
-from negtui.widgets.key_line import KeyLine
 from negtui.widgets.screen_line import ScreenLine
 from negtui.widgets.status_bar import StatusBar
 
@@ -32,6 +33,8 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
 
     SCOPE: ClassVar[str] = ""
     TITLE: ClassVar[str | None] = ""
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """As Textual has it, but that another focus does not paint the whole screen anew: pictures would be sent with it."""
 
     @property
     def number(self) -> int:
@@ -52,9 +55,8 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
         with Container(id="body"):
             yield from self.compose_body()
         yield Static(id="too-small", markup=False)
-        yield Confirm()
         yield StatusBar()
-        yield KeyLine()
+        yield Confirm()
 
     def compose_body(self) -> ComposeResult:
         """The widgets of this screen."""

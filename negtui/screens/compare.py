@@ -27,6 +27,7 @@ from negtui.output import clean, quantity
 from negtui.screens.beside import beside
 from negtui.screens.blocks import BlocksScreen, picture
 from negtui.view import ALL, View
+from negtui.voting import Voting, default_voter
 from negtui.widgets.arm_grid import ArmGrid, ArmRow, BlockView
 from negtui.widgets.text_form import Line, TextForm
 
@@ -254,6 +255,16 @@ class CompareScreen(BlocksScreen):
         self.app.copy_to_clipboard(f"{folder}/{answer.report_path}")
         sheets = "".join(f"\nSheet: {folder}/{path}" for path in answer.sheet_paths[:3])
         self.negtui.say(f"Report (copied): {folder}/{answer.report_path}{sheets}")
+
+    def action_vote(self) -> None:
+        looking = self.looking
+        if not looking.name or self._is_live:
+            self.negtui.say("Votes are asked for on a finished comparison; r starts one.", "warning")
+            return
+        known = self.negtui.voting
+        voter = known.voter if known is not None else default_voter()
+        self.negtui.voting = Voting(looking.session, looking.name, voter)
+        self.app.switch_screen("vote")
 
     @work(group="start", exclusive=True)
     async def action_start(self, full: bool) -> None:

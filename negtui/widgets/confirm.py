@@ -1,4 +1,4 @@
-"""A question on a line of its own: y, or anything else for no. Covers nothing, so that pictures stay."""
+"""A question in the place of the keys: y, or anything else for no. Nothing else moves, so that no picture is drawn again."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import asyncio
 
 from rich.text import Text
 from textual import events
-from textual.widget import Widget
+from textual.app import RenderResult
 
 from negtui.output import clean
+from negtui.widgets.cut import cut
+from negtui.widgets.key_line import KeyLine
+
+CHOICE = " y: yes, any other key: no"
 
 
-class Confirm(Widget, can_focus=True):
-    """Hidden until `ask`."""
+class Confirm(KeyLine):
+    """The keys, until `ask`; then the question."""
 
-    DEFAULT_CSS = """
-    Confirm { height: 1; display: none; background: $warning; color: $text; text-style: bold; }
-    Confirm.-asking { display: block; }
-    """
+    DEFAULT_CSS = "Confirm.-asking { background: $warning; color: $text; text-style: bold; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,20 +31,26 @@ class Confirm(Widget, can_focus=True):
         before = self.screen.focused
         self._question = clean(question)
         answer = self._answer = asyncio.get_running_loop().create_future()
-        self.add_class("-asking")
-        self.refresh()
+        self._show(True)
         self.focus()
         try:
             yes: bool = await answer
             return yes
         finally:
             if self._answer is None or self._answer is answer:
-                self.remove_class("-asking")
+                self._show(False)
                 if before is not None and before.is_attached:
                     before.focus()
 
-    def render(self) -> Text:
-        return Text(f" {self._question}  y: yes, any other key: no", no_wrap=True, overflow="ellipsis")
+    def _show(self, is_asking: bool) -> None:
+        self.can_focus = is_asking
+        self.set_class(is_asking, "-asking")
+        self.refresh()
+
+    def render(self) -> RenderResult:
+        if not self.has_class("-asking"):
+            return super().render()
+        return Text(f" {cut(self._question, min(len(self._question), self.size.width - len(CHOICE) - 1))}{CHOICE}", no_wrap=True)
 
     def on_key(self, event: events.Key) -> None:
         if self._answer is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from PIL import Image
 from rich.style import Style
@@ -15,6 +15,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import var
 from textual.widget import Widget
@@ -142,6 +143,10 @@ class ImageGrid(Widget, can_focus=True):
     def compose(self) -> ComposeResult:
         yield self._area
         yield self._pages
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """It draws nothing itself, and where it gains or loses the focus its tiles say so: their pictures need not be drawn anew."""
+        return super().refresh(*regions, repaint=False, layout=layout, recompose=recompose)
 
     def go_to(self, key: Hashable) -> bool:
         """Put the cursor on an item; False where there is none of that key."""

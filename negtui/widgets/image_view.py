@@ -92,6 +92,11 @@ class ImageView(Widget, inherit_bindings=False):
         self._image, self._key = image, key if key is not None else object()
         self._begin()
 
+    async def fetch_ahead(self, picture: Picture) -> None:
+        """Have a picture in memory that will be shown here next, at the size that it is shown at."""
+        if self.pictures is not None and self.painter is not None and self.painter.backend != "off":
+            await self.pictures.get(picture.session, picture.path, self._wanted_pixels())
+
     def watch_picture(self, picture: Picture | None) -> None:
         self._image, self._key = None, None
         self._begin()

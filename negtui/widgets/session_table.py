@@ -47,8 +47,9 @@ class SessionTable(DataTable[Text]):
     ) -> None:
         """Draw what differs from what is shown; `text` filters by name and description."""
         is_wide = self.app.size.width >= WIDE
+        active = active_by_session(jobs)
         wanted = [
-            (row.name, cells(row, running(row.name, jobs, progress), row.name == current, is_wide))
+            (row.name, cells(row, running(active.get(row.name, ()), progress), row.name == current, is_wide))
             for row in sorted(rows, key=lambda row: row.name)
             if text.lower() in f"{row.name} {row.description}".lower()
         ]
@@ -92,10 +93,17 @@ def cells(row: SessionRow, running_now: str, is_current: bool, is_wide: bool) ->
     return tuple(" ".join(clean(text).split()) or text for text in texts)
 
 
-def running(name: str, jobs: Mapping[str, JobRow], progress: Mapping[str, StepProgress]) -> str:
+def active_by_session(jobs: Mapping[str, JobRow]) -> dict[str, list[JobRow]]:
+    """The jobs that are not over, oldest first, by session: each job is looked at once, however many sessions there are."""
+    found: dict[str, list[JobRow]] = {}
+    for row in sorted((row for row in jobs.values() if row.state in ACTIVE), key=lambda row: row.created):
+        found.setdefault(row.spec.session, []).append(row)
+    return found
+
+
+def running(rows: Iterable[JobRow], progress: Mapping[str, StepProgress]) -> str:
     """What a session's unfinished jobs do: `train 42 %, compare queued`; empty: nothing."""
-    own = sorted((row for row in jobs.values() if row.spec.session == name and row.state in ACTIVE), key=lambda row: row.created)
-    return ", ".join(f"{wording.act(row.spec)} {_share(row, progress) or row.state}" for row in own)
+    return ", ".join(f"{wording.act(row.spec)} {_share(row, progress) or row.state}" for row in rows)
 
 
 def _share(row: JobRow, progress: Mapping[str, StepProgress]) -> str:

@@ -251,5 +251,31 @@ def test_negtui_train_on_ones_own_folder(tmp_path: Path, monkeypatch: pytest.Mon
         code, text = negtui(workshop, "train", "mine", "--images", str(empty))
         assert code == 1
         assert f"{empty} has no images to train on" in text
+        _refuse_the_impossible(workshop)
+        _stop_at_a_loss_that_is_no_number(workshop, photos)
     finally:
         workshop.kill_front()
+
+
+def _refuse_the_impossible(workshop: Workshop) -> None:
+    for setting, words in (
+        ("training.rank=0", "training.rank is 0; allowed: a whole number from 1 to 1024"),
+        ("training.optimizer=adamw8bit", "training.optimizer adamw8bit needs an NVIDIA GPU"),
+        ("training.timestep_sampling=lognormal", "training.timestep_sampling"),
+    ):
+        code, text = negtui(workshop, "set", "mine", setting)
+        assert code == 2, text
+        assert words in text
+
+
+def _stop_at_a_loss_that_is_no_number(workshop: Workshop, photos: Path) -> None:
+    """It names the step, keeps the checkpoint of the step before, and leaves the adapter of the run before in its place."""
+    weights = workshop.session_path("mine") / "adapters" / "wrong" / "pytorch_lora_weights.safetensors"
+    before = weights.read_bytes()
+    code, text = negtui(workshop, "set", "mine", "training.learning_rate=1e15", "training.checkpointing_steps=1")
+    assert code == 0, text
+    code, text = negtui(workshop, "train", "mine", "--images", str(photos))
+    assert code == 1
+    assert "Training stopped at step 2 of 3: the loss became nan. The checkpoint of step 1 is kept. Lower learning_rate" in text
+    assert "Traceback" not in text
+    assert weights.read_bytes() == before

@@ -112,11 +112,11 @@ def test_marks_are_whole_and_the_later_ones_count() -> None:
     assert view.marks == {("toy", "dataset"): {"1": Mark(id="1", status="reject")}}
 
 
-def test_votes_are_counted_so_that_who_shows_them_reads_them_again() -> None:
+def test_of_votes_the_latest_news_is_known() -> None:
     view, place = View(), {"session": "toy", "comparison": "default", "round_id": "a" * 12, "voter": "me"}
     assert apply(view, VoteCast(**place, number=0, choice="tie"), 0.0) == {"votes"}  # type: ignore[arg-type]
     assert apply(view, RoundClosed(**place, num_votes=1), 0.0) == {"votes"}  # type: ignore[arg-type]
-    assert view.votes == {("toy", "default"): 2}
+    assert view.votes == {("toy", "default"): RoundClosed(**place, num_votes=1)}  # type: ignore[arg-type]
 
 
 @given(st.lists(st.integers(min_value=1, max_value=40), max_size=30))

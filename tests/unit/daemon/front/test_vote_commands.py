@@ -49,6 +49,7 @@ def test_a_round_is_told_as_it_goes(tmp_path: Path) -> None:
         async with bench(tmp_path) as made:
             opened = await made.do(OpenRound(**PLACE, voter="me", spec=RoundSpec(num_trials=3, repeat_share=0)))
             id = opened.round.id
+            assert (await made.do(OpenRound(**PLACE, voter="me"))).round.id == id
             own = {**PLACE, "round_id": id}
             await made.do(CastVote(**own, number=0, choice="first"))
             await made.do(CastVote(**own, number=0, choice="first"))

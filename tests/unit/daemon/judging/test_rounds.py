@@ -123,7 +123,8 @@ def test_pictures_painted_anew_end_a_round(folder: Path) -> None:
     write_comparison(folder, blocks(8, same={(0, "target")}))
     with pytest.raises(NegError, match="painted anew"):
         rounds(folder).cast(*PLACE, first.round.id, 0, "first")
-    answer, outdated = rounds(folder).open(*PLACE, "me", None)
+    answer, is_new, outdated = rounds(folder).open(*PLACE, "me", None)
+    assert is_new
     assert answer.round.id != first.round.id
     assert [found.id for found in outdated] == [first.round.id]
     assert read_rounds(folder)[first.round.id].is_closed

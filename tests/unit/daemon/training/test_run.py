@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny_sdxl import TinyEngine, adapter_sha256, make_session, metrics_sha256, run
 
@@ -75,6 +76,44 @@ def test_to_watch_changes_nothing(parts: Any, tmp_path: Path, changes: dict[str,
     run(plain, TinyEngine(parts), validation_images=2, max_train_steps=9, **changes)
     run(seen, TinyEngine(parts), **WATCHED | changes)
     assert adapter_sha256(plain) == adapter_sha256(seen)
+
+
+def test_the_seventh_defect_nothing_is_loaded_again_to_measure_or_to_paint(
+    parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script loads a whole pipeline for every validation."""
+    from diffusers import DiffusionPipeline, ModelMixin
+    from transformers import PreTrainedModel
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was loaded")
+
+    for loader in (DiffusionPipeline, ModelMixin, PreTrainedModel):
+        monkeypatch.setattr(loader, "from_pretrained", refuse)
+    engine = TinyEngine(parts)
+    events = run(make_session(tmp_path / "s"), engine, **WATCHED)
+    assert engine.num_borrowed == 1
+    assert [event.step for event in of(SamplesSaved, events)] == [0, 5, 9]
+
+
+def test_the_ninth_defect_the_average_is_what_is_saved_and_its_origin_is_told(parts: Any, tmp_path: Path) -> None:
+    """The script keeps no average of the weights, and its file says nothing of where they come from."""
+    path = make_session(tmp_path / "s")
+    run(path, TinyEngine(parts), ema_decay=0.9)
+    saved = load_file(path / "adapters" / "wrong" / "pytorch_lora_weights.safetensors")
+    (last,) = (path / "checkpoints").glob("*/step-000014")
+    live, remembered = load_file(last / "adapter.safetensors"), load_file(last / "optimizer.safetensors")
+    averages = {name.removeprefix("ema."): weight for name, weight in remembered.items() if name.startswith("ema.")}
+    assert averages.keys() == live.keys()
+    by_value = {weight.numpy().tobytes() for weight in saved.values()}
+    assert by_value == {weight.numpy().tobytes() for weight in averages.values()}
+    assert by_value.isdisjoint({weight.numpy().tobytes() for weight in live.values()})
+    with safe_open(path / "adapters" / "wrong" / "pytorch_lora_weights.safetensors", "pt") as file:
+        header = file.metadata()
+    told = record(path)
+    assert (told["spec"]["ema_decay"], told["num_images"], len(told["image_sha256s"])) == (0.9, 5, 5)
+    assert told["dataset_sha256"] in str(header)
+    assert told["fingerprint"] in str(header)
 
 
 @pytest.mark.parametrize("stop", [{"stop_at": 5}, {"stop_in": ("sample", 1)}, {"stop_in": ("sample", 5)}, {"stop_in": ("validate", 30)}])

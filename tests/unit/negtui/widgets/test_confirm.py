@@ -18,7 +18,7 @@ async def test_only_y_is_yes(key: str, answer: bool) -> None:
         before = app.focused
         asked = asyncio.create_task(app.confirm("Cancel \x1b[2Jtrain [b]toy[/b]?"))
         await pilot.pause(0.1)
-        assert "Cancel train [b]toy[/b]?  y: yes, any other key: no" in text_of(app)
+        assert "Cancel train [b]toy[/b]? y: yes, any other key: no" in text_of(app)
         await pilot.press(key)
         assert await asked is answer
         await pilot.pause(0.1)

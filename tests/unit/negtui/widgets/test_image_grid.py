@@ -59,7 +59,7 @@ class Wall(App[None]):
 
     async def settle(self) -> None:
         """Until every visible tile is drawn."""
-        for _ in range(500):
+        for _ in range(5000):
             await asyncio.sleep(0.02)
             tiles = [tile for tile in self.query(Tile) if tile.visible and tile._item is not None and tile._item.picture is not None]
             if tiles and all(tile.view.drawn == self.pictures.backend or tile.view._words for tile in tiles):

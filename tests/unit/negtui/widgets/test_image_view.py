@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -290,3 +291,26 @@ async def test_without_a_terminal_for_pixels_half_blocks_are_drawn() -> None:
     app, _, _ = gallery("kitty")
     async with app.run_test(headless=True, size=(30, 16)):
         await settle(app, "half")
+
+
+@in_loop
+async def test_a_painting_that_is_overtaken_before_it_began_leaves_nothing_behind() -> None:
+    """A coroutine that is never awaited would be a warning, which is an error here."""
+    app, _, _ = gallery("half")
+    async with app.run_test(headless=False):
+        for number in range(4):
+            app.image.show(Image.new("RGB", (64, 64), (50 * number, 40, 40)), key=number)
+        gc.collect()
+        await settle(app, "half")
+
+
+@in_loop
+async def test_what_is_shown_next_is_fetched_ahead() -> None:
+    app, _, disk = gallery("half")
+    async with app.run_test(headless=False):
+        await settle(app, "half")
+        await app.image.fetch_ahead(OTHER)
+        asked = len(disk.asked)
+        app.image.picture = OTHER
+        await settle(app, "half")
+        assert len(disk.asked) == asked

@@ -4,7 +4,7 @@ from textual.app import App, ComposeResult
 
 from daemon.protocol.commands import SessionRow
 from daemon.protocol.events import StepProgress
-from negtui.widgets.session_table import SessionTable, cells, running
+from negtui.widgets.session_table import SessionTable, active_by_session, cells, running
 from tests.curation_daemon import in_loop, press
 from tests.fake_daemon import JOBS, FakeDaemon
 
@@ -23,8 +23,10 @@ def test_what_runs_is_said_in_the_order_of_the_acts() -> None:
     daemon.add(JOBS["compare"], "done")
     jobs = {row.id: row for row in daemon.jobs}
     progress = {one.id: StepProgress(job_id=one.id, phase="synthesise", step=1, num_steps=4)}
-    assert running("toy", jobs, progress) == "synthesise 25 %, train queued"
-    assert running("other", jobs, progress) == ""
+    active = active_by_session(jobs)
+    assert list(active) == ["toy"]
+    assert running(active["toy"], progress) == "synthesise 25 %, train queued"
+    assert running((), progress) == ""
 
 
 def test_cells_are_clean_and_a_fault_stands_before_the_description() -> None:

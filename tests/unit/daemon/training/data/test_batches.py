@@ -79,7 +79,7 @@ ANY = st.fixed_dictionaries(
 
 @given(SIZES, SIZES, st.booleans(), ANY, st.integers(1, 500))
 @settings(deadline=None)
-def test_a_batch_is_of_one_size_and_its_rows_belong_together(
+def test_the_second_and_fourth_defects_a_batch_is_of_one_size_and_its_rows_belong_together(
     sizes: list[tuple[int, int]], class_sizes: list[tuple[int, int]], with_class: bool, options: dict[str, Any], step: int
 ) -> None:
     """The reference's defects 2 (prompts i,c,i,c beside images i,i,c,c) and 4 (class images with the instances' size conditioning)."""
@@ -103,9 +103,15 @@ def test_a_batch_is_of_one_size_and_its_rows_belong_together(
     assert {tuple(ids[4:].int().tolist()) for ids in batch.time_ids_B6} == {(8 * height, 8 * width)}
 
 
+def test_the_fourth_defect_class_images_have_their_own_size_conditioning() -> None:
+    """The script hands the instance images' sizes and crops to the class rows too."""
+    found, _ = make(Dataset(images((64, 48)), images((40, 90), first=100)), train_batch_size=2)
+    assert found.draw(1, 0).time_ids_B6.tolist() == [[64, 48, 5, 0, 32, 32]] * 2 + [[40, 90, 0, 20, 32, 32]] * 2
+
+
 @given(SIZES, SIZES, ANY, st.lists(st.tuples(st.integers(1, 400), st.integers(0, 2)), min_size=1, max_size=5))
 @settings(deadline=None, max_examples=40)
-def test_a_draw_does_not_depend_on_those_before_it(
+def test_the_eighth_defect_a_draw_does_not_depend_on_those_before_it(
     sizes: list[tuple[int, int]], class_sizes: list[tuple[int, int]], options: dict[str, Any], places: list[tuple[int, int]]
 ) -> None:
     """The reference's defect 8: a resumed training there begins the data anew."""
@@ -149,7 +155,7 @@ def test_every_image_comes_equally_often(
 
 
 @pytest.mark.parametrize("repeats", [1, 60])
-def test_crops_and_flips_are_drawn_afresh_at_every_showing(repeats: int) -> None:
+def test_the_sixth_defect_crops_and_flips_are_drawn_afresh_at_every_showing(repeats: int) -> None:
     """The reference's defect 6: it draws them once, before the first step."""
     options = {"center_crop": False, "random_flip": True, "repeats": repeats}
     dataset = Dataset(images((64, 32)), images((32, 80), first=100))

@@ -1,0 +1,79 @@
+"""The dashboard through a real sshd over 2 Mbit/s and 150 ms: the right backend, no answer read as a key, keys live among pictures."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from typing import Any
+
+import pytest
+
+from negtui.pixels.kitty import PIECE
+from negtui.pixels.writer import WINDOW_BYTES
+from tests.gallery import hang
+from tests.pty_terminal import NEGTUI, PtyTerminal, on_pty
+from tests.slow_link import BUFFER_BYTES, SlowLink
+from tests.trips.test_ssh import SSHD, Sshd, sshd  # noqa: F401
+
+BITS_PER_SECOND = 2e6
+ROUND_TRIP_SECONDS = 0.15
+ON_THE_WAY = BITS_PER_SECOND / 8 * ROUND_TRIP_SECONDS + 2 * BUFFER_BYTES
+BESIDE = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(SSHD is None or shutil.which("ssh") is None, reason="no ssh or sshd here: apt-get install openssh-server"),
+]
+
+
+def remote(front: Any, server: Sshd, port: int) -> list[str]:
+    """`ssh -t` to the dashboard; what ssh does not hand on (COLORTERM, the test's settings) is not there either."""
+    own = {name: front.environment[name] for name in ("NEGTUI_RUNTIME", "PYTHONPATH")}
+    words = ["env", *(f"{name}={value}" for name, value in own.items()), *NEGTUI, "--workspace", str(front.places.workspace)]
+    return ["ssh", "-t", "-F", str(server.config_path), *BESIDE, "-p", str(port), "127.0.0.1", shlex.join(words)]
+
+
+def num_picture_bytes(terminal: PtyTerminal) -> int:
+    return bytes(terminal.window.received).count(b"\x1b_G") * 4096
+
+
+def arrived(terminal: PtyTerminal) -> bool:
+    """Whether every picture that was begun is whole."""
+    with terminal.lock:
+        return terminal.window._loading is None
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("kitty", "kitty"), ("xterm", "sixel"), ("plain", "half")])
+def test_the_right_backend_and_no_answer_read_as_a_key(front: Any, sshd: Sshd, kind: str, backend: str) -> None:  # noqa: F811
+    hang(front.places.sessions_path / "fake", 2)
+    link = SlowLink(sshd.port, bits_per_second=BITS_PER_SECOND, round_trip_seconds=ROUND_TRIP_SECONDS)
+    with link.open() as port, on_pty(remote(front, sshd, port), kind=kind) as terminal:
+        terminal.wait_for("connected")
+        terminal.wait_until_still()
+        assert f"pictures {backend}" in terminal.text
+        # A leaked answer ends in c, t or S, or in letters of a version: forms would stand open, another session be chosen.
+        assert "[1 Sessions]" in terminal.text
+        assert not any(words in terminal.text for words in ("Copy the session", "Settings of", "New session", "y: yes", "queued"))
+        terminal.press("q")
+        terminal.wait_for("The daemon and its jobs go on")
+
+
+def test_a_key_is_painted_among_the_bytes_of_a_picture(front: Any, sshd: Sshd) -> None:  # noqa: F811
+    hang(front.places.sessions_path / "fake", 2, side=1024, roughness=1.2)
+    link = SlowLink(sshd.port, bits_per_second=BITS_PER_SECOND, round_trip_seconds=ROUND_TRIP_SECONDS)
+    with link.open() as port, on_pty(remote(front, sshd, port), columns=160, rows=50) as terminal:
+        terminal.wait_for("connected")
+        terminal.press("2")
+        terminal.wait_for("2 pictures")
+        terminal.wait_until_still(1.0)
+        terminal.press("f")
+        before = terminal.window.num_bytes
+        terminal.wait_for(lambda: not arrived(terminal) and terminal.window.num_bytes > before + 2 * PIECE)
+        pressed = terminal.window.num_bytes
+        terminal.press("5")
+        terminal.wait_for("[5 Jobs]")
+        painted = terminal.window.num_bytes
+        assert not arrived(terminal), "the picture was through before the key: it proves nothing"
+        assert painted - pressed <= WINDOW_BYTES + PIECE + ON_THE_WAY
+        terminal.wait_for(lambda: arrived(terminal))
+        assert terminal.window.num_bytes - before > 3 * WINDOW_BYTES
