@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 READS = frozenset(
     {
         *("Hello", "Attach", "Credit", "Ping", "ListJobs", "ReadEvents", "ListSessions", "ReadSession"),
-        *("GetBlob", "ListImages", "PlanSynthesis", "ReadComparison", "ReadVotes", "ListVotes"),
+        *("GetBlob", "ListFiles", "ListImages", "PlanSynthesis", "ReadComparison", "ReadVotes", "ListVotes"),
     }
 )
 """Commands that change nothing: the only ones that `--read-only` lets pass."""

@@ -225,6 +225,7 @@ def _add_curation(add: _Add) -> None:
     plan.add_argument("--set", action="append", metavar="SECTION.FIELD=VALUE", help="as if this were set; may be repeated")
     results = add("results", "curation:results", "what came of a comparison: means, claims, differences, verdict")
     results.add_argument("name", metavar="NAME")
+    results.add_argument("--save", metavar="FOLDER", help="bring report, contact sheets and tables into this folder here")
     results.add_argument("--comparison", metavar="C", help="its output_name; the one declared in session.toml, unless given")
     results.add_argument(
         "--sweep", metavar="S", nargs="?", const="default", help="a sweep instead, by its output_name; default, unless given"

@@ -80,6 +80,8 @@ SESSIONS: tuple[Key, ...] = (
     Key("sessions.duplicate", "c", "duplicate", "a copy of its session.toml and prompts under another name", footer="copy", changes=True),
     Key("sessions.delete", "D", "delete", "delete the session and all its files; its name must be typed", footer="delete", changes=True),
     Key("sessions.merge", "m", "merge", "make one adapter of several of the session", changes=True),
+    Key("sessions.export", "x", "export", "pack it into a file on this machine, for another host"),
+    Key("sessions.import", "X", "take", "take a packed session, verified file by file", changes=True),
     Key("sessions.filter", "slash", "filter", "show only the sessions with these words", footer="filter"),
     Key("sessions.copy", "y", "copy_path", "copy the path of its folder"),
 )
@@ -145,6 +147,7 @@ COMPARE: tuple[Key, ...] = (
     Key("compare.filter", "slash", "filter", "only blocks with these words in their prompt"),
     Key("compare.copy", "y", "copy", "copy the picture's prompt, negative prompt, seed and arm"),
     Key("compare.report", "o", "report", "say and copy where report and contact sheet lie", footer="report"),
+    Key("compare.save", "O", "save", "save report, contact sheets and tables into a folder on this machine", footer="save"),
     Key("compare.vote", "V", "vote", "blind votes: which picture is better?", footer="vote"),
     Key("compare.start", "r", "start(False)", "start the comparison", footer="start", changes=True),
     Key("compare.start_full", "R", "start(True)", "start the comparison on every prompt", changes=True),

@@ -5,6 +5,7 @@ The same files give the same bytes. Until it is whole it lies under another name
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zipfile
@@ -68,7 +69,8 @@ async def pack(ask: Ask, fetch: Fetch, session: str, path: Path, also: Sequence[
     except OSError as error:
         raise NegError("invalid", f"{path} cannot be written: {error.strerror}.") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return Packed(path, len(files), path.stat().st_size, num_links, len(rows) - len(files))
 
 

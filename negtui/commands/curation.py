@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 
 from daemon.protocol.commands import (
     MAX_MARKED,
@@ -25,8 +26,10 @@ from negtui import findings, wording
 from negtui.commands.exits import OK
 from negtui.commands.invocation import Daemon, Invocation, ask, session_name
 from negtui.commands.sessions import settings_changes
+from negtui.commands.show import fetch_of
 from negtui.commands.sweeping import print_sweep
 from negtui.output import Output, duration, quantity, table
+from negtui.saving import save_results
 
 ID_CHARACTERS = 12
 
@@ -94,12 +97,18 @@ async def plan(arguments: argparse.Namespace, invocation: Invocation) -> int:
 
 
 async def results(arguments: argparse.Namespace, invocation: Invocation) -> int:
-    """`negtui results NAME [--comparison C] [--all] | [--sweep S]`: with --json an object a page of blocks."""
+    """`negtui results NAME [--comparison C] [--all] [--save FOLDER] | [--sweep S]`: with --json an object a page of blocks."""
     output, name = invocation.output, session_name(arguments.name)
     async with invocation.daemon() as daemon:
         if arguments.sweep:
             return await print_sweep(daemon, name, arguments.sweep, output)
         chosen = arguments.comparison or await declared_comparison(daemon, name)
+        if arguments.save is not None:
+            page = await ask(daemon, ReadComparison(session=name, name=chosen, limit=1), ComparisonAnswer)
+            saved = await save_results(fetch_of(daemon), page, Path(arguments.save))
+            output.object({"saved": [str(path) for path in saved]})
+            output.line(f"Saved {quantity(len(saved), 'file')}. Report: {saved[0]}")
+            return OK
         begin, pages = 0, 0
         while True:
             page = await ask(daemon, ReadComparison(session=name, name=chosen, after_block=begin), ComparisonAnswer)

@@ -16,7 +16,6 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
 from daemon.protocol.commands import ComparisonAnswer, ReadComparison
-from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobRow
 from daemon.protocol.specs import CompareJob
 from negtui import comparing, wording
@@ -25,7 +24,8 @@ from negtui.comparing import Looking
 from negtui.keys import bindings
 from negtui.output import clean, quantity
 from negtui.screens.beside import beside
-from negtui.screens.blocks import BlocksScreen, picture
+from negtui.screens.blocks import picture
+from negtui.screens.reporting import ReportingScreen
 from negtui.view import ALL, View
 from negtui.voting import Voting, default_voter
 from negtui.widgets.arm_grid import ArmGrid, ArmRow, BlockView
@@ -35,7 +35,7 @@ NOTHING = "This session has no comparison yet. r paints it: every prompt and see
 NO_SESSION = "Choose a session on screen 1."
 
 
-class CompareScreen(BlocksScreen):
+class CompareScreen(ReportingScreen):
     """Modes: the grid, a block (`-block`) with its arms side by side, in place, or as differences; figures (`-effects`)."""
 
     SCOPE = "compare"
@@ -58,10 +58,6 @@ class CompareScreen(BlocksScreen):
         yield Static(NOTHING, id="compare-empty", markup=False)
         yield Static(id="compare-caption", markup=False)
         yield TextForm(id="compare-form")
-
-    @property
-    def form(self) -> TextForm:
-        return self.query_one(TextForm)
 
     @property
     def names(self) -> list[str]:
@@ -241,21 +237,6 @@ class CompareScreen(BlocksScreen):
             self.app.copy_to_clipboard(text)
             self.negtui.say("Copied: prompt, seed and what the picture is.")
 
-    def action_report(self) -> None:
-        answer = self.looking.answer
-        if answer is None or not answer.report_path:
-            self.negtui.say("There is no report yet.", "warning")
-            return
-        try:
-            welcome = self.negtui.client.welcome
-        except NegError as error:
-            self.negtui.say(str(error), "error")
-            return
-        folder = f"{welcome.sessions_path}/{answer.session}" if welcome is not None else answer.session
-        self.app.copy_to_clipboard(f"{folder}/{answer.report_path}")
-        sheets = "".join(f"\nSheet: {folder}/{path}" for path in answer.sheet_paths[:3])
-        self.negtui.say(f"Report (copied): {folder}/{answer.report_path}{sheets}")
-
     def action_vote(self) -> None:
         looking = self.looking
         if not looking.name or self._is_live:
@@ -282,14 +263,19 @@ class CompareScreen(BlocksScreen):
         await self.form.open("filter", "Only blocks whose prompt has these words", (Line("text", "words", self.looking.text),))
 
     def on_text_form_changed(self, event: TextForm.Changed) -> None:
-        self._choose(event.values["text"])
+        if event.form == "filter":
+            self._choose(event.values["text"])
 
     def on_text_form_submitted(self, event: TextForm.Submitted) -> None:
+        if event.form == "save":
+            self.save(event.values["folder"])
+            return
         self.form.display = False
         self.set_focus(None)
 
     def on_text_form_closed(self, event: TextForm.Closed) -> None:
-        self._choose("")
+        if event.form == "filter":
+            self._choose("")
         self.set_focus(None)
 
     def _choose(self, text: str) -> None:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from textual import work
 
-from daemon.protocol.commands import ChangeSession, CreateSession, DeleteSession, DuplicateSession, ReadSession, SessionAnswer
+from daemon.protocol.commands import (
+    ChangeSession,
+    CreateSession,
+    DeleteSession,
+    DuplicateSession,
+    ImportSession,
+    ReadSession,
+    SessionAnswer,
+)
 from daemon.protocol.errors import NegError
 from daemon.protocol.merging_spec import COMBINATION_TYPES
 from daemon.protocol.specs import MergeJob
 from negtui.acts import start_jobs
 from negtui.commands.sessions import read_settings, reference, toml_text
 from negtui.merging import merge_spec
+from negtui.output import quantity
+from negtui.packing import SUFFIX, pack
 from negtui.screens.base import NegtuiScreen
 from negtui.widgets.session_table import SessionTable
 from negtui.widgets.text_form import Line, TextForm
@@ -74,6 +85,17 @@ class MakingScreen(NegtuiScreen):
             known = ", ".join(self.view.sessions[session].adapters) or "none yet"
             await self.form.open(f"merge {session}", f"Merge adapters of {session} into one. It has: {known}", MERGE_LINES)
 
+    async def action_export(self) -> None:
+        session = self.table.session
+        if session is not None:
+            lines = (Line("path", "file", str(Path.cwd() / f"{session}{SUFFIX}")),)
+            await self.form.open(f"export {session}", f"Pack {session} into a file on this machine", lines)
+
+    async def action_take(self) -> None:
+        where = "on the daemon's host" if self.view.connection.endpoint else "on this machine"
+        lines = (Line("path", "file", hint=f"what `negtui export` wrote, {where}"), Line("name", "new name", hint="as it was called"))
+        await self.form.open("import", "Take a packed session", lines)
+
     async def on_text_form_submitted(self, event: TextForm.Submitted) -> None:
         verb, _, session = event.form.partition(" ")
         values = {name: value.strip() for name, value in event.values.items()}
@@ -87,6 +109,10 @@ class MakingScreen(NegtuiScreen):
             self._set(session, values["settings"])
         elif verb == "merge":
             self._merge(session, values)
+        elif verb == "export":
+            self._export(session, values["path"])
+        elif verb == "import":
+            self._take(values)
         elif values["typed"] != session:
             self.form.refuse(f"{values['typed']!r} is not its name: {session} stays. Type {session}, or esc.")
         else:
@@ -134,6 +160,25 @@ class MakingScreen(NegtuiScreen):
         if rows:
             self._close()
             self.negtui.say(f"{session}: the merge into {merging.output_name} is {rows[0].state}.")
+
+    @work
+    async def _export(self, session: str, path: str) -> None:
+        try:
+            packed = await pack(self.negtui.client.request, self.negtui.fetch, session, Path(path).expanduser(), note=self.negtui.say)
+        except NegError as error:
+            self.form.refuse(str(error))
+            return
+        self._close()
+        self.app.copy_to_clipboard(str(packed.path))
+        links = [f"{quantity(packed.num_links, 'link')} stayed behind."] if packed.num_links else []
+        self._tell(f"{quantity(packed.num_files, 'file')} packed. Copied: {packed.path}", links)
+
+    @work
+    async def _take(self, values: dict[str, str]) -> None:
+        path = values["path"] if self.view.connection.endpoint else str(Path(values["path"]).expanduser().absolute())
+        answer = await self.negtui.ask(ImportSession(path=path, new_name=values["name"] or None), self.form.refuse)
+        if isinstance(answer, SessionAnswer):
+            self._arrived(answer.name, f"Took {answer.path}; every file is the one that was packed.", answer.warnings)
 
     @work
     async def _delete(self, session: str) -> None:

@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from daemon.protocol.commands import AnyCommand, AnyResult, ChangeSession, CreateSession
+from daemon.protocol.commands import (
+    AnyCommand,
+    AnyResult,
+    ChangeSession,
+    CreateSession,
+    FileRow,
+    Files,
+    ImportSession,
+    ListFiles,
+    SessionAnswer,
+)
 from daemon.protocol.errors import NegError
 from tests.curation_daemon import client, in_loop, press
 from tests.fake_client import FakeClient
+from tests.fake_daemon import SPEC
 from tests.snapshots.screens import text_of
 from tests.unit.negtui.screens.test_sessions import ROWS, app, opened
 
@@ -66,3 +79,37 @@ async def test_what_the_daemon_refuses_is_said_in_the_form() -> None:
         await pilot.pause(0.2)
         assert screen.form.is_open
         assert "There is a session of that name." in text_of(pilot.app)
+
+
+@in_loop
+async def test_a_session_is_packed_into_a_file_here_and_taken_from_one(tmp_path: Path) -> None:
+    found: FakeClient = client(sessions=ROWS)
+    request = found.daemon.request
+
+    async def answer(command: AnyCommand) -> AnyResult:
+        if isinstance(command, ListFiles):
+            return Files(files=(FileRow(path="session.toml", size=2),), num_links=1, is_last=True)
+        if isinstance(command, ImportSession):
+            found.daemon.asked.append(command)
+            return SessionAnswer(name="second", path="/w/sessions/second", spec=SPEC)
+        return await request(command)
+
+    async def fetch(session: str, path: str) -> bytes:
+        return b"hi"
+
+    found.daemon.request, found.fetch = answer, fetch  # type: ignore[method-assign]
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        await press(pilot, "x")
+        await line(pilot, str(tmp_path / "toy.zip"))
+        assert (tmp_path / "toy.zip").is_file()
+        assert not screen.form.is_open
+        await press(pilot, "x")
+        await line(pilot, str(tmp_path / "toy.zip"))
+        assert "exists already" in str(screen.form.query_one("#refusal", Static).render())
+        await press(pilot, "escape", "X")
+        pilot.app.screen.query(Input).first().value = str(tmp_path / "toy.zip")
+        await press(pilot, "enter", "enter")
+        await pilot.pause(0.1)
+        assert ImportSession(path=str(tmp_path / "toy.zip")) in found.daemon.asked
