@@ -87,8 +87,7 @@ def result_lines(answer: VotesAnswer) -> list[str]:
     """The table of a comparison's closed rounds, at most 80 columns wide; the verdict first."""
     results = answer.results
     if results is None:
-        open_rounds = sum(not row.is_closed for row in answer.rounds)
-        return [f"No round is closed yet; {quantity(open_rounds, 'round')} open. A round counts once it is closed."]
+        return ["No round of votes is closed yet; only closed ones count."]
     return [
         clean(results.verdict),
         "",

@@ -76,7 +76,7 @@ def vote_results(
         strengths=_strengths(table, arms, strengths),
         preferences=preferences,
         voters=_consistency(answers),
-        verdict=verdicts.in_words(preferences, arms, len(table.counts), MIN_CLUSTERS),
+        verdict=verdicts.in_words(preferences, arms, MIN_CLUSTERS),
     )
 
 

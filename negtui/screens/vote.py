@@ -185,9 +185,8 @@ class VoteScreen(AskingScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A key that has nothing to do here is free for what it does everywhere."""
-        if action in ("choose", "vote", "zoom", "look"):
-            return self.trial is not None
-        if action in ("undo", "close"):
+        if action in ("choose", "vote", "zoom", "look", "undo", "close"):
+            # Also behind the last question: one more 1 must not lead to screen 1.
             return self.round is not None
         if action in ("new", "scroll"):
             return self.round is None and self.votes is not None
@@ -241,8 +240,10 @@ class VoteScreen(AskingScreen):
             return
         row = self.round.round
         left = row.num_trials - row.num_voted
-        open_words = f"{quantity(left, 'question')} unanswered. " if left else ""
-        if await self.negtui.confirm(f"Close the round of {row.voter}? {open_words}Names are told then, and no answer can be changed."):
+        question = (
+            f"Close the round with {quantity(left, 'question')} unanswered?" if left else "Close the round? It cannot be changed then."
+        )
+        if await self.negtui.confirm(question):
             answer = await self.negtui.ask(CloseRound(**self.place, round_id=row.id))
             if isinstance(answer, VotesAnswer):
                 self.votes = answer

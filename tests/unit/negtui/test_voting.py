@@ -83,7 +83,7 @@ def test_results_are_said_whole() -> None:
 
 
 def test_no_closed_round_is_no_result() -> None:
-    assert result_lines(answer(None, row())) == ["No round is closed yet; 1 round open. A round counts once it is closed."]
+    assert result_lines(answer(None, row())) == ["No round of votes is closed yet; only closed ones count."]
 
 
 def test_what_has_no_bound_is_said_so() -> None:

@@ -86,7 +86,7 @@ def test_too_few_prompts_are_no_verdict() -> None:
     votes = [vote(f"p{prompt}", ("target", "placebo"), "first", seed=seed) for prompt in range(5) for seed in range(40)]
     found = vote_results(votes, ARMS)
     assert found.preferences[0].verdict == "unclear"
-    assert found.verdict.startswith("Too few prompts for a verdict: 5, at least 6 are needed.")
+    assert found.verdict.endswith("Too few prompts for a verdict: 5, at least 6 are needed.")
 
 
 def test_one_vote_and_none_are_no_fault() -> None:

@@ -79,7 +79,7 @@ async def test_of_three_the_middle_one_has_keys_too(tmp_path: Path) -> None:
     async with app(found, RoundSpec(num_shown=3, repeat_share=0)).run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         assert "2 middle" in text_of(pilot.app)
-        for key in ("down", "right", "2", "3"):
+        for key in ("down", "right", "2", "3", "3", "1"):
             await press(pilot, key)
         assert choices(found) == list(enumerate(["second", "third", "second", "third"]))
         assert "all 4 questions answered" in text_of(pilot.app)
@@ -206,7 +206,7 @@ async def test_another_screen_of_the_same_voter_is_followed(tmp_path: Path) -> N
 async def test_read_only_looks_and_never_votes(tmp_path: Path) -> None:
     found = client(VotingDaemon(tmp_path))
     async with app(found, read_only=True).run_test(size=(80, 24)) as pilot:
-        assert await seen(pilot, "No round is closed yet")
+        assert await seen(pilot, "No round of votes is closed yet")
         assert "--read-only" in told(pilot.app)
         assert not [one for one in found.daemon.asked if isinstance(one, (OpenRound, CastVote))]
 
