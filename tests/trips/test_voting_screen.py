@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from textual.pilot import Pilot
@@ -30,6 +31,10 @@ def by_strength(trial: Trial, chance: random.Random) -> str:
         return "t"
     weights = [2.718281828 ** STRENGTHS[ARM_OF[path]] for path in trial.paths]
     return chance.choices(KEYS, weights)[0]
+
+
+def has_voted(screen: VoteScreen, num_voted: int) -> bool:
+    return screen.round is not None and screen.round.round.num_voted == num_voted
 
 
 def by_coin(trial: Trial, chance: random.Random) -> str:
@@ -61,9 +66,9 @@ def voted(front: FrontProcess, voter: str, choose: Callable[[Trial, random.Rando
             assert isinstance(screen, VoteScreen)
             await until(pilot, lambda: screen.round is not None)
             while screen.trial is not None:
-                asked = screen.trial
-                await pilot.press(choose(asked, chance))
-                await until(pilot, lambda: screen.trial is not asked)
+                num_voted = screen.round.round.num_voted if screen.round is not None else 0
+                await pilot.press(choose(screen.trial, chance))
+                await until(pilot, partial(has_voted, screen, num_voted + 1))
             await pilot.press("c")
             await until(pilot, lambda: "Close the round?" in text_of(app))
             await pilot.press("y")
