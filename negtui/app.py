@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -32,6 +33,7 @@ from negtui.pixels.pictures import Pictures
 from negtui.screens.base import NegtuiScreen
 from negtui.turns import KeyTurns
 from negtui.view import View
+from negtui.widgets.command_line import CommandLine
 from negtui.widgets.confirm import Confirm
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class NegtuiApp(App[None], inherit_bindings=False):
         choice: Choice | None = None,
         revive: Callable[[], Awaitable[object]] | None = None,
         driver_class: type[Driver] | None = None,
+        command: Sequence[str] = (sys.executable, "-m", "negtui.cli"),
         voting: Voting | None = None,
     ) -> None:
         """`choice`: how pictures are drawn here. `revive` starts the daemon where none runs; None: it cannot be started from here.
@@ -97,6 +100,8 @@ class NegtuiApp(App[None], inherit_bindings=False):
         self._start = "vote" if voting is not None else start
         self._revive = revive
         self.fault: Exception | None = None
+        self.command = command
+        """How a command line of negtui on the same daemon begins."""
         self._turns = KeyTurns(self)
         self._attachment = Attachment()
         self.keys_changed = keymap or {}
@@ -228,6 +233,12 @@ class NegtuiApp(App[None], inherit_bindings=False):
     async def on_app_focus(self) -> None:
         if self.pictures.painter.choice.in_tmux and await asyncio.to_thread(self._attachment.is_another):
             self.pictures.resend()
+
+    def action_command(self) -> None:
+        if self.read_only:
+            self.say("Opened with --read-only: give commands in a shell.", "warning")
+        elif isinstance(self.screen, NegtuiScreen):
+            self.screen.query_one(CommandLine).open()
 
     def action_redraw(self) -> None:
         self.pictures.resend()

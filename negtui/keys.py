@@ -62,6 +62,7 @@ APP = (
     Key("app.previous_pane", "shift+tab", "app.focus_previous", "the previous pane"),
     Key("app.images", "i", "app.next_images", "pictures: auto, kitty, sixel, half, off"),
     Key("app.redraw", "ctrl+l", "app.redraw", "draw everything anew and send the pictures again"),
+    Key("app.command", "exclamation_mark", "app.command", "any command of negtui, in front of the dashboard", changes=True),
     Key("app.suspend", "ctrl+z", "app.suspend_process", "to the shell; fg comes back, and all goes on meanwhile"),
     Key("app.theme", "f2", "app.change_theme", "choose another theme"),
     Key("app.start_daemon", "f5", "app.start_daemon", "start the daemon where none runs", changes=True),

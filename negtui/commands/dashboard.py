@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ async def open_dashboard(arguments: argparse.Namespace, invocation: Invocation, 
         # In a browser Textual has a driver of its own (negtui serve).
         driver_class=None if "TEXTUAL_DRIVER" in os.environ else PictureDriver,
         voting=voting,
+        command=(sys.executable, "-m", "negtui.cli", *where(invocation.settings)),
         revive=None if invocation.settings.connect else lambda: ensure_daemon(places(invocation.settings.workspace)),
     )
     await app.run_async()
@@ -57,6 +59,12 @@ async def open_dashboard(arguments: argparse.Namespace, invocation: Invocation, 
         raise app.fault
     invocation.output.line(GOODBYE if app.view.connection.state == "connected" else "The dashboard is closed; no daemon was reached.")
     return OK
+
+
+def where(settings: Settings) -> list[str]:
+    """The options that lead another command to the same daemon."""
+    options = (("--connect", settings.connect), ("--workspace", settings.workspace))
+    return [word for option, value in options if value for word in (option, value)]
 
 
 def theme_for(colours: str, foreground_and_background: str) -> str:

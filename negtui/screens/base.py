@@ -17,6 +17,7 @@ from textual.widgets import Static
 
 from negtui.keys import SCREENS
 from negtui.view import ALL, View
+from negtui.widgets.command_line import CommandLine
 from negtui.widgets.confirm import Confirm
 from negtui.widgets.screen_line import ScreenLine
 from negtui.widgets.status_bar import StatusBar
@@ -55,6 +56,7 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
         with Container(id="body"):
             yield from self.compose_body()
         yield Static(id="too-small", markup=False)
+        yield CommandLine()
         yield StatusBar()
         yield Confirm()
 
