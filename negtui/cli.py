@@ -230,7 +230,9 @@ def _add_curation(add: _Add) -> None:
     results.add_argument(
         "--sweep", metavar="S", nargs="?", const="default", help="a sweep instead, by its output_name; default, unless given"
     )
-    results.add_argument("--all", action="store_true", help="every difference, also those of the look that are not clear")
+    results.add_argument(
+        "--all", action="store_true", help="every difference, also those of the look that are not clear, and the guidance step by step"
+    )
     _add_votes(add)
     add("load", "models:load", "have a session's model in the worker's memory").add_argument("name", metavar="NAME")
     add("unload", "models:unload", "have the worker give its memory back")

@@ -5,6 +5,8 @@ A scorer that needs a model is imported only when a picture is still to be measu
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,12 @@ from daemon import files, toy
 from daemon.comparison import metrics
 from daemon.comparison.metrics import Measure, Values
 from daemon.manifest import append_line
+from daemon.models.identity import remembered_sha256s
+from daemon.models.scorer_files import find_scorer_files
+from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import StepProgress
+from daemon.protocol.specs import ComparisonSpec
 from daemon.recipe import JobContext
 
 BATCH_SIZE = 16
@@ -49,9 +55,10 @@ class MeasureLine(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float]
 
 
-def find_scorers(names: Sequence[str]) -> tuple[Scorer, ...]:
-    """The plain figures and the scorers asked for. Raises `NegError` `not_found` where one has no weights."""
-    return (Scorer("plain", metrics.VERSION, lambda: _measure_plainly), *(_SCORERS[name]() for name in dict.fromkeys(names)))
+def find_scorers(comparison: ComparisonSpec, session_path: Path) -> tuple[Scorer, ...]:
+    """The plain figures and the scorers asked for. Raises `NegError` in words where one's files are not here, or are refused."""
+    plain = Scorer("plain", metrics.VERSION, lambda: _measure_plainly)
+    return (plain, *(_SCORERS[name](comparison, session_path) for name in comparison.scorers))
 
 
 def measure(context: JobContext, subjects: Sequence[Subject], scorers: Sequence[Scorer], cache_path: Path) -> dict[str, Values]:
@@ -94,20 +101,45 @@ def _measure_plainly(images: Sequence[Image.Image], prompts: Sequence[str]) -> l
     return [metrics.measure(image) for image in images]
 
 
-def _toy_probe() -> Scorer:
+def _toy_probe(comparison: ComparisonSpec, session_path: Path) -> Scorer:
     path = toy.PROBE_PATH / "probe.safetensors"
     if not path.is_file():
         raise NegError("not_found", f"The toy's probe is not installed: {path} is missing.", "Remove `toy-probe` from comparison.scorers.")
 
     def load() -> Measure:
-        from daemon.comparison.probe_scorer import load_probe
+        from daemon.comparison.scorers.toy_probe import load_probe
 
         return load_probe(path.parent)
 
     return Scorer("toy-probe", f"toy-probe-1:{files.sha256_file(path)[:16]}", load)
 
 
-_SCORERS: dict[str, Callable[[], Scorer]] = {"toy-probe": _toy_probe}
+def _of_files(name: str, comparison: ComparisonSpec, session_path: Path) -> Scorer:
+    """A scorer of the user's files; its version follows them."""
+    found = find_scorer_files(name, comparison, session_path)
+    sha256s = remembered_sha256s(found.decisive, session_path / "cache")
+    module, load = _LOADERS[name]
+
+    def load_scorer() -> Measure:
+        scorer: Measure = getattr(importlib.import_module(module), load)(found.folder)
+        return scorer
+
+    return Scorer(name, f"{name}-1:{canonical_sha256(sha256s)[:16]}", load_scorer)
+
+
+_ROOM = "daemon.comparison.scorers"
+_LOADERS = {
+    "clip-score": (f"{_ROOM}.clip", "load_clip_score"),
+    "pickscore": (f"{_ROOM}.clip", "load_pickscore"),
+    "hpsv2.1": (f"{_ROOM}.hpsv2", "load_hpsv2"),
+    "imagereward": (f"{_ROOM}.imagereward", "load_imagereward"),
+    "aesthetic": (f"{_ROOM}.aesthetic", "load_aesthetic"),
+}
+"""Modules that import torch, and what in them loads a scorer from its folder."""
+_SCORERS: dict[str, Callable[[ComparisonSpec, Path], Scorer]] = {
+    "toy-probe": _toy_probe,
+    **{name: functools.partial(_of_files, name) for name in _LOADERS},
+}
 
 
 def _open(path: Path) -> Image.Image:

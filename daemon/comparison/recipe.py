@@ -97,7 +97,7 @@ def _resolve(job: CompareJob, context: JobContext) -> Comparison:
         raise NegError("invalid", "A comparison cannot be called `images`: its pictures lie there.", "Change comparison.output_name.")
     more = read_prompts_file(context.session_path, spec.prompts_file) if spec.prompts_file else ()
     blocks = plan_blocks(spec, more)
-    scorers = find_scorers(spec.scorers)
+    scorers = find_scorers(spec, context.session_path)
     arms = resolve_arms(spec.arms, context.session_path, context.engine)
     identity = context.engine.identify(job.model)
     return Comparison(job, identity, arms, blocks, plan_cells(spec, blocks, arms, identity), scorers)

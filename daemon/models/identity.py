@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +80,14 @@ def part_hashes(source: ModelSource, role: Role, dtype: Dtype, cache_path: Path,
         )
     remembered.save()
     return result
+
+
+def remembered_sha256s(paths: Iterable[Path], cache_path: Path) -> list[str]:
+    """sha256 of whole files, read once per file and remembered in `cache_path/hashes.json`."""
+    remembered = _Remembered(cache_path / "hashes.json")
+    found = [remembered.get(path, ()) for path in paths]
+    remembered.save()
+    return found
 
 
 def part_files(source: ModelSource, role: Role, dtype: Dtype, cache_path: Path, allow_download: bool = False) -> list[PartFiles]:

@@ -65,6 +65,19 @@ class PromptSpec(Spec, frozen=True, kw_only=True):
     seed: Seed | None = None
 
 
+ScorerName = Literal["toy-probe", "clip-score", "pickscore", "hpsv2.1", "imagereward", "aesthetic"]
+
+
+class ScorerPaths(Spec, frozen=True, kw_only=True):
+    """Folders of the scorers' files, absolute or below the session folder; left out: `scorers/NAME` of the workspace."""
+
+    clip_score: Path_ | None = None
+    pickscore: Path_ | None = None
+    hpsv2_1: Path_ | None = None
+    imagereward: Path_ | None = None
+    aesthetic: Path_ | None = None
+
+
 class ComparisonSpec(SamplingSpec, frozen=True, kw_only=True):
     """Act 3: arms x prompts x seeds, the same seed across the arms of a block (prompt x seed)."""
 
@@ -89,8 +102,9 @@ class ComparisonSpec(SamplingSpec, frozen=True, kw_only=True):
     num_prompts: Annotated[int, Meta(ge=0)] = 0
     """Only the first so many prompts; 0: all of them. `negtui run --full` sets 0."""
     seeds: Annotated[tuple[Seed, ...], Meta(min_length=1, max_length=10_000)] = (0,)
-    scorers: Annotated[tuple[Literal["toy-probe"], ...], Meta(max_length=16)] = ()
-    """Measures beyond the plain ones (sharpness, contrast, saturation, colourfulness)."""
+    scorers: Annotated[tuple[ScorerName, ...], Meta(max_length=16)] = ()
+    """Measures beyond the plain ones (sharpness, contrast, saturation, colourfulness). All but `toy-probe` read files that you have."""
+    scorer_paths: ScorerPaths = ScorerPaths()
     diagnose_blocks: Annotated[int, Meta(ge=0, le=64)] = 0
     """The first so many blocks are painted once more, watched: size and direction of the guidance, and where it acts. 0: none."""
 

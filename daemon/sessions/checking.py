@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from daemon import models
+from daemon.models.scorer_files import check_scorers
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.errors import NegError
@@ -37,6 +38,8 @@ def warnings(spec: SessionSpec, folder: Path) -> list[str]:
         require_sound(spec.training)
     found = models.check(spec.model)
     _require_optimizer(spec)
+    if spec.comparison is not None:
+        check_scorers(spec.comparison, folder)
     _require_room(spec, folder)
     return [*found, *_training(spec), *_gpu_room(spec), *_adapters(spec, folder), *_prompts(spec, folder)]
 

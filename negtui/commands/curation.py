@@ -122,7 +122,7 @@ async def results(arguments: argparse.Namespace, invocation: Invocation) -> int:
 
 
 def _print_results(page: ComparisonAnswer, output: Output, every: bool) -> None:
-    """Means, claims and why, the differences that say something (or every one), the verdict, the guidance."""
+    """Means, claims and why, the differences that say something, the verdict; `every`: all differences, and the guidance by step."""
     output.result(f"{page.session}: {page.name!r} over {quantity(page.num_blocks, 'block')} (prompt x seed)")
     shown = page.effects if every else findings.telling(page.effects)
     parts = [findings.means_table({arm.name: arm.means for arm in page.arms})]
@@ -132,7 +132,8 @@ def _print_results(page: ComparisonAnswer, output: Output, every: bool) -> None:
     if len(shown) < len(page.effects):
         parts[-1].append(f"  {len(page.effects) - len(shown)} differences of the look are not clear; --all shows them.")
     if page.diagnosis is not None:
-        parts.append(findings.diagnosis_lines(page.diagnosis))
+        short = [f"Guidance of {quantity(len(page.diagnosis.blocks), 'block')}, step by step: --all, or in the report."]
+        parts.append(findings.diagnosis_lines(page.diagnosis) if every else short)
     for part in parts:
         for line in (*part, ""):
             output.result(line)

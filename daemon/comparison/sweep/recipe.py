@@ -120,7 +120,7 @@ def _plan(job: SweepJob, context: JobContext) -> Plan:
     spec = job.comparison
     more = read_prompts_file(context.session_path, spec.prompts_file) if spec.prompts_file else ()
     blocks = spread(plan_blocks(spec, more))
-    scorers = find_scorers(spec.scorers)
+    scorers = find_scorers(spec, context.session_path)
     metric = _deciding(job)
     arms = resolve_arms(cell_arms(job.sweep), context.session_path, context.engine)
     identity = context.engine.identify(job.model)

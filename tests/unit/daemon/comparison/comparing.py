@@ -28,7 +28,7 @@ class CountingScorer:
     num_loads: int = 0
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> CountingScorer:
-        monkeypatch.setitem(measures._SCORERS, "toy-probe", lambda: Scorer("toy-probe", self.version, self.load))
+        monkeypatch.setitem(measures._SCORERS, "toy-probe", lambda comparison, session_path: Scorer("toy-probe", self.version, self.load))
         return self
 
     def load(self) -> Measure:

@@ -1,5 +1,6 @@
 """Every picture is measured once by every version of a scorer, however often the comparison is run or torn."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,18 @@ from comparing import CountingScorer
 from painting import Desk, draw, request
 
 from daemon import toy
-from daemon.comparison.measures import BATCH_SIZE, Subject, find_scorers, measure
-from daemon.files import sha256_file
+from daemon.comparison import measures
+from daemon.comparison.measures import BATCH_SIZE, Scorer, Subject, find_scorers, measure
+from daemon.files import sha256_file, write_atomic
 from daemon.pictures import encode_png
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import StepProgress
+from daemon.protocol.specs import ComparisonSpec
 from daemon.recipe import Interrupted
+
+
+def scorers(*names: str) -> tuple[Scorer, ...]:
+    return find_scorers(ComparisonSpec(scorers=names), Path("sessions/mine"))
 
 
 def subjects(folder: Path, count: int = 3) -> list[Subject]:
@@ -27,8 +34,8 @@ def subjects(folder: Path, count: int = 3) -> list[Subject]:
 def test_a_rerun_measures_nothing_and_loads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = CountingScorer().install(monkeypatch)
     pictures, cache = subjects(tmp_path), tmp_path / "measures.jsonl"
-    first = measure(Desk(tmp_path).context, pictures, find_scorers(("toy-probe",)), cache)
-    again = measure(Desk(tmp_path).context, pictures, find_scorers(("toy-probe", "toy-probe")), cache)
+    first = measure(Desk(tmp_path).context, pictures, scorers("toy-probe"), cache)
+    again = measure(Desk(tmp_path).context, pictures, scorers("toy-probe"), cache)
     assert first == again
     assert (scorer.num_measured, scorer.num_loads) == (3, 1)
     assert set(first[pictures[0].sha256]) >= {"sharpness", "contrast", "flaw_probability", "adherence"}
@@ -37,28 +44,28 @@ def test_a_rerun_measures_nothing_and_loads_nothing(tmp_path: Path, monkeypatch:
 def test_a_new_version_measures_again_and_a_new_picture_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, pictures = tmp_path / "measures.jsonl", subjects(tmp_path, 4)
     old = CountingScorer("v1").install(monkeypatch)
-    measure(Desk(tmp_path).context, pictures[:3], find_scorers(("toy-probe",)), cache)
-    measure(Desk(tmp_path).context, pictures, find_scorers(("toy-probe",)), cache)
+    measure(Desk(tmp_path).context, pictures[:3], scorers("toy-probe"), cache)
+    measure(Desk(tmp_path).context, pictures, scorers("toy-probe"), cache)
     assert old.num_measured == 4
     new = CountingScorer("v2").install(monkeypatch)
-    measure(Desk(tmp_path).context, pictures, find_scorers(("toy-probe",)), cache)
+    measure(Desk(tmp_path).context, pictures, scorers("toy-probe"), cache)
     assert new.num_measured == 4
 
 
 def test_equal_files_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = CountingScorer().install(monkeypatch)
-    measure(Desk(tmp_path).context, subjects(tmp_path, 1) * 3, find_scorers(("toy-probe",)), tmp_path / "measures.jsonl")
+    measure(Desk(tmp_path).context, subjects(tmp_path, 1) * 3, scorers("toy-probe"), tmp_path / "measures.jsonl")
     assert scorer.num_measured == 1
 
 
 def test_a_torn_cache_costs_its_torn_line_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = CountingScorer().install(monkeypatch)
     pictures, cache = subjects(tmp_path), tmp_path / "measures.jsonl"
-    first = measure(Desk(tmp_path).context, pictures, find_scorers(("toy-probe",)), cache)
+    first = measure(Desk(tmp_path).context, pictures, scorers("toy-probe"), cache)
     cache.write_bytes(cache.read_bytes()[:-9])
-    assert measure(Desk(tmp_path).context, pictures, find_scorers(("toy-probe",)), cache) == first
+    assert measure(Desk(tmp_path).context, pictures, scorers("toy-probe"), cache) == first
     assert scorer.num_measured == 4
-    assert measure(Desk(tmp_path).context, pictures, find_scorers(("toy-probe",)), cache) == first
+    assert measure(Desk(tmp_path).context, pictures, scorers("toy-probe"), cache) == first
     assert scorer.num_measured == 4
 
 
@@ -67,31 +74,53 @@ def test_stopped_between_batches_it_goes_on_there(tmp_path: Path, monkeypatch: p
     pictures, cache = subjects(tmp_path, 2 * BATCH_SIZE), tmp_path / "measures.jsonl"
     desk = Desk(tmp_path, stop_after=5)  # plain: at the start and before 2 batches; the scorer: at the start, before a batch
     with pytest.raises(Interrupted):
-        measure(desk.context, pictures, find_scorers(("toy-probe",)), cache)
+        measure(desk.context, pictures, scorers("toy-probe"), cache)
     assert scorer.num_measured == BATCH_SIZE
-    measure(Desk(tmp_path).context, pictures, find_scorers(("toy-probe",)), cache)
+    measure(Desk(tmp_path).context, pictures, scorers("toy-probe"), cache)
     assert scorer.num_measured == 2 * BATCH_SIZE
 
 
 def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(tmp_path)
-    measure(desk.context, subjects(tmp_path, 20), find_scorers(()), tmp_path / "measures.jsonl")
+    measure(desk.context, subjects(tmp_path, 20), scorers(), tmp_path / "measures.jsonl")
     told = [(event.phase, event.step, event.num_steps) for event in desk.told if isinstance(event, StepProgress)]
     assert told == [("measure", BATCH_SIZE, 20), ("measure", 20, 20)]
 
 
 def test_figures_are_rounded_to_six_digits(tmp_path: Path) -> None:
-    (values,) = measure(Desk(tmp_path).context, subjects(tmp_path, 1), find_scorers(()), tmp_path / "measures.jsonl").values()
+    (values,) = measure(Desk(tmp_path).context, subjects(tmp_path, 1), scorers(), tmp_path / "measures.jsonl").values()
     assert all(value == float(f"{value:.6g}") for value in values.values())
 
 
 def test_the_probe_s_version_follows_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toy, "PROBE_PATH", tmp_path)
     with pytest.raises(NegError) as caught:
-        find_scorers(("toy-probe",))
+        scorers("toy-probe")
     assert caught.value.detail.code == "not_found"
     versions = set()
     for weights in (b"one", b"two"):
         (tmp_path / "probe.safetensors").write_bytes(weights)
-        versions.add(find_scorers(("toy-probe",))[1].version)
+        versions.add(scorers("toy-probe")[1].version)
     assert len(versions) == 2
+
+
+def test_a_scorer_of_files_follows_them_and_loads_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session_path, folder = tmp_path / "sessions/mine", tmp_path / "scorers/clip-score"
+    for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"):
+        write_atomic(folder / name, b"one")
+    spec = ComparisonSpec(scorers=("clip-score",))
+    _, scorer = find_scorers(spec, session_path)
+    assert (scorer.name, find_scorers(spec, session_path)[1].version) == ("clip-score", scorer.version)
+    with pytest.raises(NegError, match="cannot be read"):
+        scorer.load()
+    write_atomic(folder / "model.safetensors", b"another")
+    assert find_scorers(spec, session_path)[1].version != scorer.version
+    (folder / "config.json").unlink()
+    with pytest.raises(NegError, match=r"holds no config\.json"):
+        find_scorers(spec, session_path)
+
+
+@pytest.mark.parametrize("name", measures._LOADERS)
+def test_every_scorer_s_loader_is_there(name: str) -> None:
+    module, load = measures._LOADERS[name]
+    assert callable(getattr(importlib.import_module(module), load))

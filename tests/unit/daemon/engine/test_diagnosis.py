@@ -82,6 +82,30 @@ def test_without_adapters_is_what_the_base_alone_predicts(engine: LocalEngine, m
     assert not np.allclose(first.positive, alone.positive)
 
 
+def test_an_adapter_in_the_negative_branch_alone_changes_that_alone(
+    engine: LocalEngine, model: ModelSpec, make_request: MakeRequest, adapter_path: Path
+) -> None:
+    use = AdapterRequest(sha256=engine.offer_adapter(adapter_path), weight=0.0, negative_weight=1.0)
+    request = make_request(negative_prompt="grainy", adapters=(use,))
+    painted = engine.paint(model, request)
+    trajectory = engine.watch(model, request)
+    assert trajectory.image.tobytes() == painted.tobytes()
+    for one in trajectory.predictions:
+        assert one.negative is not None
+        assert one.plain_positive is not None
+        assert one.plain_negative is not None
+        assert np.allclose(one.positive, one.plain_positive, atol=1e-5)
+        assert not np.allclose(one.negative, one.plain_negative, atol=1e-3)
+    assert engine.paint(model, request).tobytes() == painted.tobytes()
+
+
+def test_steps_outside_the_window_of_guidance_have_no_negative_branch(
+    engine: LocalEngine, model: ModelSpec, make_request: MakeRequest
+) -> None:
+    trajectory = engine.watch(model, make_request(guidance_start=0.4, denoising_split=0.8))
+    assert [one.negative is None for one in trajectory.predictions] == [True, True, False, False]
+
+
 def test_a_painting_without_guidance_has_no_negative_branch(engine: LocalEngine, model: ModelSpec, make_request: MakeRequest) -> None:
     trajectory = engine.watch(model, make_request(guidance_scale=1.0))
     assert {one.negative is None for one in trajectory.predictions} == {True}

@@ -39,6 +39,16 @@ def test_a_wrong_prompt_in_the_prompts_file_is_named_with_its_line(sessions_path
         sessions.check(sessions_path, "mine")
 
 
+def test_a_scorer_whose_files_are_not_here_is_said_before_anything_runs(sessions_path: Path) -> None:
+    changes = {"comparison.scorers": '["toy-probe", "hpsv2.1"]'}
+    with pytest.raises(NegError, match=r"The scorer hpsv2.1 has no files here: there is no folder .*scorers/hpsv2.1"):
+        sessions.create(sessions_path, "mine", "toy", changes)
+    assert not (sessions_path / "mine").exists()
+    elsewhere = changes | {"comparison.scorer_paths": '{ hpsv2_1 = "/models/hps" }'}
+    with pytest.raises(NegError, match=r"there is no folder /models/hps \(comparison.scorer_paths\)"):
+        sessions.create(sessions_path, "mine", "toy", elsewhere)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -18,6 +18,7 @@ from daemon.protocol.commands import (
     PlanSynthesis,
     ReadComparison,
 )
+from daemon.protocol.diagnosis import ArmGuidance, Diagnosis
 from daemon.protocol.events import Mark
 from daemon.protocol.specs import ImageRecord, ImageRequest
 from tests.fake_daemon import EFFECT, FakeDaemon, call
@@ -30,6 +31,9 @@ REQUEST = ImageRequest(
 def record(id: str, **changes: Any) -> ImageRecord:
     settings: dict[str, Any] = {"keyword": "blurry", "weight": "++"} | changes
     return ImageRecord(id=id, path=f"dataset/{id}.png", sha256="0", request=REQUEST, **settings)
+
+
+GUIDANCE = Diagnosis(blocks=(0,), arms=(ArmGuidance(arm="target", timesteps=(999.0,), curves={"guidance_norm": (0.5,)}),))
 
 
 class Pictures(FakeDaemon):
@@ -64,6 +68,7 @@ class Pictures(FakeDaemon):
                     verdict="Better \x1b[2J.",
                     report_path="r",
                     sheet_paths=(),
+                    diagnosis=GUIDANCE,
                 )
         self.asked.pop()
         return await super().request(command)
@@ -123,6 +128,10 @@ def test_results_are_those_of_the_declared_comparison_and_all_pages_as_json() ->
     assert "\x1b" not in out
     assert "flaw_probability  target - baseline" in out
     assert "not clear" not in out
+    assert "guidance_norm" not in out
+    assert "Guidance of 1 block, step by step: --all" in out
+    _, out, _ = call(Pictures(), "results", "toy", "--all")
+    assert "guidance_norm: size of the guidance" in out
     daemon = Pictures()
     _, out, _ = call(daemon, "results", "toy", "--comparison", "full", "--json")
     assert [json.loads(line)["comparison"]["blocks"][0]["index"] for line in out.splitlines()] == [0, 1, 2]
