@@ -149,6 +149,7 @@ COMPARE: tuple[Key, ...] = (
     Key("compare.copy", "y", "copy", "copy the picture's prompt, negative prompt, seed and arm"),
     Key("compare.report", "o", "report", "say and copy where report and contact sheet lie", footer="report"),
     Key("compare.save", "O", "save", "save report, contact sheets and tables into a folder on this machine", footer="save"),
+    Key("compare.sweeps", "w", "sweeps", "the tables of the session's sweeps"),
     Key("compare.vote", "V", "vote", "blind votes: which picture is better?", footer="vote"),
     Key("compare.start", "r", "start(False)", "start the comparison", footer="start", changes=True),
     Key("compare.start_full", "R", "start(True)", "start the comparison on every prompt", changes=True),
@@ -277,7 +278,7 @@ LOG: tuple[Key, ...] = (
 )
 CONFIRM: tuple[Key, ...] = ()
 HELP: tuple[Key, ...] = (
-    Key("help.close", "escape,q,question_mark,f1", "close", "back to the screen", "back"),
+    Key("help.close", "escape,q,question_mark,f1", "close", "back to the screen; so too from the tables of sweeps", "back"),
     *moves("help"),
 )
 

@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
-from daemon.protocol.commands import ComparisonAnswer, ReadComparison
+from daemon.protocol.commands import ComparisonAnswer, ReadComparison, ReadSweep, SweepAnswer
 from daemon.protocol.events import JobRow
 from daemon.protocol.specs import CompareJob
 from negtui import comparing, wording
@@ -26,6 +26,7 @@ from negtui.output import clean, quantity
 from negtui.screens.beside import beside
 from negtui.screens.blocks import picture
 from negtui.screens.reporting import ReportingScreen
+from negtui.screens.sweeps import SweepsScreen
 from negtui.view import ALL, View
 from negtui.voting import Voting, default_voter
 from negtui.widgets.arm_grid import ArmGrid, ArmRow, BlockView
@@ -246,6 +247,16 @@ class CompareScreen(ReportingScreen):
         voter = known.voter if known is not None else default_voter()
         self.negtui.voting = Voting(looking.session, looking.name, voter)
         self.app.switch_screen("vote")
+
+    @work(group="sweeps", exclusive=True)
+    async def action_sweeps(self) -> None:
+        row = self.view.sessions.get(self.looking.session)
+        answers = [await self.negtui.ask(ReadSweep(session=row.name, name=name)) for name in row.sweeps] if row is not None else []
+        found = [answer for answer in answers if isinstance(answer, SweepAnswer)]
+        if found:
+            await self.app.push_screen(SweepsScreen(found))
+        elif not answers:
+            self.negtui.say("This session has no sweep yet: negtui sweep paints one.", "warning")
 
     @work(group="start", exclusive=True)
     async def action_start(self, full: bool) -> None:

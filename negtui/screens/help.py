@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
-from textual.widgets import Static
 
-from negtui.keys import KEYS, SCREENS, TITLES, bindings, key_words
+from negtui.keys import KEYS, SCREENS, TITLES, key_words
+from negtui.screens.reading import ReadingScreen
 
 if TYPE_CHECKING:
     from negtui.app import NegtuiApp
@@ -23,15 +19,8 @@ CLOSING = (
 )
 
 
-class HelpScreen(ModalScreen[None], inherit_bindings=False):
+class HelpScreen(ReadingScreen):
     """Over the screen whose keys it tells first."""
-
-    CSS_PATH = "help.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings("help")]
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(id="help"):
-            yield Static(id="help-text", markup=False)
 
     def on_screen_resume(self) -> None:
         app = cast("NegtuiApp", self.app)
@@ -39,29 +28,7 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
         here = [front.SCOPE] if front is not None else []
         if front is not None:
             here += sorted({(active.binding.id or "").partition(".")[0] for active in front.active_bindings.values()} - {"app", "", *here})
-        self.query_one("#help-text", Static).update(help_text(here, app.keys_changed))
-        self.query_one("#help").scroll_home(animate=False)
-
-    def action_close(self) -> None:
-        self.app.pop_screen()
-
-    def action_up(self) -> None:
-        self.query_one("#help").scroll_up(animate=False)
-
-    def action_down(self) -> None:
-        self.query_one("#help").scroll_down(animate=False)
-
-    def action_page_up(self) -> None:
-        self.query_one("#help").scroll_page_up(animate=False)
-
-    def action_page_down(self) -> None:
-        self.query_one("#help").scroll_page_down(animate=False)
-
-    def action_top(self) -> None:
-        self.query_one("#help").scroll_home(animate=False)
-
-    def action_bottom(self) -> None:
-        self.query_one("#help").scroll_end(animate=False)
+        self.tell(help_text(here, app.keys_changed))
 
 
 def help_text(here: Iterable[str], changed: Mapping[str, str]) -> Text:

@@ -142,5 +142,5 @@ def _row(caption: str, cells: Sequence[SweepCell], block: Block, finished: Finis
 
 def _note(cell: SweepCell, metric: str) -> str:
     """Under a picture: the cell's mean over its blocks."""
-    mean = f"{metric} {figure(cell.means[metric])}" if metric in cell.means else ""
+    mean = f"mean {metric} {figure(cell.means[metric])}" if metric in cell.means else ""
     return f"{mean}, {'best' if cell.verdict == 'best' else 'stopped after ' + str(cell.num_blocks) if cell.stopped else cell.verdict}"

@@ -155,8 +155,9 @@ def _verdict(table: SweepTable, best: str) -> str:
     if stopped:
         said.append(f"{len(stopped)} of {len(table.cells)} cells stopped early as clearly worse, sparing {table.num_spared} pictures.")
     if worse:
-        said.append(f"{len(worse)} more {'is' if len(worse) == 1 else 'are'} worse at the end.")
+        others = f"{len(worse)} more" if stopped else f"{len(worse)} of {len(table.cells)} cells"
+        said.append(f"{others} {'is' if len(worse) == 1 else 'are'} clearly worse at the end.")
     if unclear:
-        others = ", ".join(cell.name for cell in unclear[:6]) + (" and others" if len(unclear) > 6 else "")
-        said.append(f"Not clearly worse than it: {others}.")
+        names = ", ".join(cell.name for cell in unclear[:6]) + (" and others" if len(unclear) > 6 else "")
+        said.append(f"Not clearly worse than it: {names}.")
     return " ".join(said)

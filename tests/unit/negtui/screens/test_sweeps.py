@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from daemon.protocol.commands import AnyCommand, AnyResult, ReadSweep, SessionRow
+from negtui.app import NegtuiApp
+from negtui.screens.compare import CompareScreen
+from negtui.screens.sweeps import SweepsScreen, sweeps_text
+from tests.curation_daemon import CurationDaemon, in_loop, press
+from tests.fake_client import FakeClient
+from tests.snapshots.screens import text_of
+from tests.unit.negtui.test_sweeping import ANSWER
+
+
+class Told(CurationDaemon):
+    async def request(self, command: AnyCommand) -> AnyResult:
+        return ANSWER if isinstance(command, ReadSweep) else await super().request(command)
+
+
+def test_names_from_outside_are_clean() -> None:
+    table = msgspec.structs.replace(ANSWER.table, verdict="\x1b[31mred")
+    assert "\x1b" not in sweeps_text([msgspec.structs.replace(ANSWER, table=table)]).plain
+
+
+@pytest.mark.parametrize("sweeps", [(), ("default",)])
+@in_loop
+async def test_a_key_of_the_compare_screen_opens_the_tables(sweeps: tuple[str, ...]) -> None:
+    found = FakeClient(Told(), sessions=(SessionRow(name="toy", sweeps=sweeps),))
+    app = NegtuiApp(found.connect, start="compare")  # type: ignore[arg-type]
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.3)
+        await press(pilot, "w")
+        await pilot.pause(0.2)
+        if not sweeps:
+            assert isinstance(app.screen, CompareScreen)
+            assert "has no sweep yet" in text_of(app)
+            return
+        assert isinstance(app.screen, SweepsScreen)
+        text = text_of(app)
+        assert "stopped after 4 blocks" in text
+        assert "sweeps/default/table.csv" in text
+        await press(pilot, "escape")
+        assert isinstance(app.screen, CompareScreen)
