@@ -17,7 +17,7 @@ from daemon.comparison import measures
 from daemon.comparison.measures import Measure, Scorer
 from daemon.comparison.metrics import Values
 from daemon.comparison.sweep.recipe import sweep
-from daemon.engine.base import OnStep
+from daemon.engine.base import OnBlockStep
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.events import DurableEvent
 from daemon.protocol.specs import ImageRequest, ModelSpec, SweepJob
@@ -33,13 +33,20 @@ class BrightEngine(FakeEngine):
 
     seconds: float = 0.0
 
-    def paint(self, model: ModelSpec, request: ImageRequest, on_step: OnStep | None = None) -> Image.Image:
-        super().paint(model, request, on_step)
-        time.sleep(self.seconds)
-        noise = int(canonical_sha256(request)[:4], 16) / 0xFFFF
-        weight = request.adapters[0].weight if request.adapters else 0.0
-        blue = round(255 * (0.1 * weight + 0.1 * noise))
-        return Image.fromarray(np.full((request.height, request.width, 3), (10, 20, blue), np.uint8))
+    def paint_block(
+        self, model: ModelSpec, requests: Sequence[ImageRequest], on_step: OnBlockStep | None = None
+    ) -> Iterator[tuple[int, Image.Image]]:
+        for number, _ in super().paint_block(model, requests, on_step):
+            time.sleep(self.seconds)
+            yield number, bright(requests[number])
+
+
+def bright(request: ImageRequest) -> Image.Image:
+    """See `BrightEngine`."""
+    noise = int(canonical_sha256(request)[:4], 16) / 0xFFFF
+    weight = request.adapters[0].weight if request.adapters else 0.0
+    blue = round(255 * (0.1 * weight + 0.1 * noise))
+    return Image.fromarray(np.full((request.height, request.width, 3), (10, 20, blue), np.uint8))
 
 
 def create_engine(cache_path: Path) -> BrightEngine:

@@ -19,11 +19,12 @@ from daemon.comparison.features import MAX_PIXELS, features
 from daemon.comparison.findings import Findings
 from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
 from daemon.comparison.outputs import Summary, read_summary, write_outputs
+from daemon.comparison.painting import COMPARISONS_FOLDER, IMAGES_FOLDER, cell_record, paint_cells
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.engine.base import ModelIdentity
 from daemon.judging.results import read_results
 from daemon.manifest import Manifest
-from daemon.pictures import PaintPace, Picture, paint_block_or_reuse, thumbnail_path
+from daemon.pictures import PaintPace, thumbnail_path
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.diagnosis import Diagnosis
@@ -33,8 +34,6 @@ from daemon.protocol.specs import CompareJob, ComparisonSpec, ImageRecord, Model
 from daemon.protocol.voting import VoteResults
 from daemon.recipe import JobContext
 
-COMPARISONS_FOLDER = "comparisons"
-IMAGES_FOLDER = f"{COMPARISONS_FOLDER}/images"
 LAYOUT_VERSION = 5
 """Goes up when the sheet, the report or a statistic changes, so that they are made again."""
 
@@ -111,17 +110,10 @@ def _paint(comparison: Comparison, context: JobContext, manifest: Manifest) -> G
     for first in range(0, len(cells), num_arms):
         context.check()
         block = cells[first : first + num_arms]
-        pictures = paint_block_or_reuse(
-            pace,
-            comparison.job.model,
-            [cell.request for cell in block],
-            context.session_path / IMAGES_FOLDER,
-            index=first,
-            labels=[f"{cell.arm.name}: {cell.block.prompt}"[:200] for cell in block],
-        )
-        for number, picture in _timed(pictures, context):
+        for number, picture in paint_cells(pace, comparison.job.model, block, context.session_path, first):
             index = first + number
-            records[index] = _record(cells[index], picture, manifest)
+            known = manifest.find(picture.id, cells[index].arm.name)
+            records[index] = cell_record(cells[index], picture, known.status if known else "undecided")
             yield ImageSaved(
                 job_id=context.job_id,
                 session=context.session,
@@ -131,28 +123,6 @@ def _paint(comparison: Comparison, context: JobContext, manifest: Manifest) -> G
                 reused=picture.reused,
             )
     return [records[index] for index in range(len(cells))]
-
-
-def _timed(pictures: Iterator[tuple[int, Picture]], context: JobContext) -> Iterator[tuple[int, Picture]]:
-    """The same, with the time counted until each is there. Not stopped in between: what was painted together is kept together."""
-    while True:
-        with context.phase("paint"):
-            found = next(pictures, None)
-        if found is None:
-            return
-        yield found
-
-
-def _record(cell: Cell, picture: Picture, manifest: Manifest) -> ImageRecord:
-    known = manifest.find(picture.id, cell.arm.name)
-    return ImageRecord(
-        id=picture.id,
-        path=f"{IMAGES_FOLDER}/{picture.path.name}",
-        sha256=picture.sha256,
-        request=cell.request,
-        arm=cell.arm.name,
-        status=known.status if known else "undecided",
-    )
 
 
 def _measure(comparison: Comparison, records: Sequence[ImageRecord], context: JobContext) -> CellValues:

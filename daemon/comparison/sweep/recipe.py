@@ -16,13 +16,13 @@ from daemon.comparison.arms import Arm, resolve_arms
 from daemon.comparison.effects import CellValues
 from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
 from daemon.comparison.metrics import METRICS, QUALITY, Metric, Values
+from daemon.comparison.painting import COMPARISONS_FOLDER, IMAGES_FOLDER, cell_record, paint_cells
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
-from daemon.comparison.recipe import COMPARISONS_FOLDER, IMAGES_FOLDER
 from daemon.comparison.sweep.outputs import Finished, read_table, write_outputs
 from daemon.comparison.sweep.racing import Stop, find_losers, look_points
 from daemon.comparison.sweep.tables import SWEEPS_FOLDER, make_table, stop_in_words
 from daemon.engine.base import ModelIdentity
-from daemon.pictures import PaintPace, paint_or_reuse
+from daemon.pictures import PaintPace
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
@@ -160,24 +160,19 @@ def _paint(plan: Plan, race: Race, blocks: Sequence[Block], context: JobContext)
     num_images = len(plan.blocks) * len(plan.arms)
     pace = PaintPace(context, "paint", num_images)
     for block in blocks:
-        for name in race.running:
-            context.check()
-            cell, index = plan.cells[block.index, name], block.index * len(plan.arms) + places[name]
-            with context.phase("paint"):
-                picture = paint_or_reuse(
-                    pace,
-                    plan.job.model,
-                    cell.request,
-                    context.session_path / IMAGES_FOLDER,
-                    index=index,
-                    label=f"{name}: {block.prompt}"[:200],
-                )
-            record = ImageRecord(
-                id=picture.id, path=f"{IMAGES_FOLDER}/{picture.path.name}", sha256=picture.sha256, request=cell.request, arm=name
-            )
-            race.records[block.index, name] = record
+        context.check()
+        cells = [plan.cells[block.index, name] for name in race.running]
+        first = block.index * len(plan.arms)
+        for number, picture in paint_cells(pace, plan.job.model, cells, context.session_path, first):
+            name = race.running[number]
+            record = race.records[block.index, name] = cell_record(cells[number], picture)
             yield ImageSaved(
-                job_id=context.job_id, session=context.session, image=record, index=index, num_images=num_images, reused=picture.reused
+                job_id=context.job_id,
+                session=context.session,
+                image=record,
+                index=first + places[name],
+                num_images=num_images,
+                reused=picture.reused,
             )
 
 

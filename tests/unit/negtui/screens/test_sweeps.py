@@ -7,7 +7,7 @@ from daemon.protocol.commands import AnyCommand, AnyResult, ReadSweep, SessionRo
 from negtui.app import NegtuiApp
 from negtui.screens.compare import CompareScreen
 from negtui.screens.sweeps import SweepsScreen, sweeps_text
-from tests.curation_daemon import CurationDaemon, in_loop, press
+from tests.curation_daemon import CurationDaemon, in_loop, press, told
 from tests.fake_client import FakeClient
 from tests.snapshots.screens import text_of
 from tests.unit.negtui.test_sweeping import ANSWER
@@ -34,7 +34,7 @@ async def test_a_key_of_the_compare_screen_opens_the_tables(sweeps: tuple[str, .
         await pilot.pause(0.2)
         if not sweeps:
             assert isinstance(app.screen, CompareScreen)
-            assert "has no sweep yet" in text_of(app)
+            assert "has no sweep yet" in told(app)
             return
         assert isinstance(app.screen, SweepsScreen)
         text = text_of(app)
