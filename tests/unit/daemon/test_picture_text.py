@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,9 @@ from daemon.picture_text import picture_text
 from daemon.pictures import encode_png
 from daemon.protocol.specs import AdapterRequest, EmbeddingRequest
 from negtui.picture_text import parse_parameters, read_parameters, read_request
+
+WEB_UI_FIELD = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+"""How AUTOMATIC1111's web UI takes the last line apart (modules/infotext_utils.py)."""
 
 
 @given(prompt=st.text(max_size=300), negative=st.none() | st.text(max_size=100))
@@ -44,6 +48,10 @@ def test_the_web_ui_finds_the_settings_where_it_looks() -> None:
         "Negative prompt: wrong",
         "Steps: 4, CFG scale: 13, Seed: 84061037, Size: 64x64, Model hash: ba5eba5eba, VAE hash: 0ae00ae00a, Refiner: 4ef14ef14e, "
         'Refiner switch at: 0.8, Version: negtui, Hashes: {"model": "ba5eba5eba", "lora:ab12ab12ab": "ab12ab12ab"}',
+    ]
+    fields = dict(WEB_UI_FIELD.findall(text["parameters"].split("\n")[-1]))
+    assert [fields[name] for name in ("Steps", "CFG scale", "Seed", "Size", "Model hash", "Refiner switch at")] == [
+        *("4", "13", "84061037", "64x64", "ba5eba5eba", "0.8"),
     ]
     found = parse_parameters(text["parameters"])
     assert found.negative_prompt == "wrong"
