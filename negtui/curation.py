@@ -174,10 +174,12 @@ def badness(record: ImageRecord) -> float | None:
 
 def arrange(records: Iterable[ImageRecord], shown: Filter, *, not_bad_first: bool = True) -> list[ImageRecord]:
     """Those that pass `shown`; the least bad first where scores exist (those without behind), else as they were painted."""
-    passed = [record for record in records if shown.admits(record)]
+    passed = list(records) if shown == Filter() else [record for record in records if shown.admits(record)]
     if not not_bad_first:
         return passed
     scores = {record.id: badness(record) for record in passed}
+    if not any(score is not None for score in scores.values()):
+        return passed
     return sorted(passed, key=lambda record: (scores[record.id] is None, scores[record.id] or 0.0))
 
 

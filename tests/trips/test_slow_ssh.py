@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import shutil
+import signal
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from negtui.pixels.writer import WINDOW_BYTES
 from tests.gallery import hang
 from tests.pty_terminal import NEGTUI, PtyTerminal, on_pty
 from tests.slow_link import BUFFER_BYTES, SlowLink
-from tests.trips.test_ssh import SSHD, Sshd, sshd  # noqa: F401
+from tests.trips.test_ssh import SSHD, Sshd, sshd, tunnel_pids  # noqa: F401
 
 BITS_PER_SECOND = 2e6
 ROUND_TRIP_SECONDS = 0.15
@@ -79,3 +82,24 @@ def test_a_key_is_painted_among_the_bytes_of_a_picture(front: Any, sshd: Sshd) -
         assert painted - pressed <= WINDOW_BYTES + PIECE + ON_THE_WAY
         terminal.wait_for(lambda: arrived(terminal), 90)
         assert terminal.window.num_bytes - before > 3 * WINDOW_BYTES
+
+
+def test_jobs_of_a_daemon_behind_ssh_are_given_and_followed(front: Any, sshd: Sshd) -> None:  # noqa: F811
+    """The dashboard here, the daemon there, by `--connect`; the tunnel is cut while the job is at work."""
+    step = {"num_images": 6, "step_seconds": 2.0}
+    text = f'[model]\nbase = "toy"\n[synthesis]\nkeywords = ["fake"]\nnegative_prompt = {json.dumps(json.dumps(step))}\n'
+    (front.places.sessions_path / "fake/session.toml").write_text(text)
+    with on_pty([*NEGTUI, "--connect", f"{sshd.url}{front.places.workspace}"]) as terminal:
+        terminal.wait_for("connected", 60)
+        terminal.press("2")
+        terminal.wait_for("no pictures yet")
+        terminal.press("r")
+        terminal.wait_for("y: yes")
+        terminal.press("y", "5")
+        terminal.wait_for(">> running")
+        for pid in tunnel_pids(sshd.folder):
+            os.kill(pid, signal.SIGKILL)
+        terminal.wait_for("ok done", 90)
+        terminal.wait_for("connected")
+        terminal.press("f5")
+        terminal.wait_for("The daemon runs.")
