@@ -123,12 +123,12 @@ def _adapters(spec: SessionSpec, folder: Path) -> list[str]:
     """Arms may use the adapter or embedding that act 2 makes, or one that is already there."""
     made = {spec.training.output_name} if spec.training else set()
     made |= {merging.output_name for merging in spec.merging}
-    arms = arms_of(spec)
+    arms = (*arms_of(spec), *([spec.sweep.arm] if spec.sweep is not None else ()))
     wanted = {(use.name, "adapter") for arm in arms for use in arm.adapters}
     wanted |= {(use.name, "embedding") for arm in arms for use in arm.embeddings}
     missing = [(name, what) for name, what in sorted(wanted) if name not in made and not (folder / "adapters" / name).is_dir()]
     return [
-        f"The comparison uses the {what} {name!r}, which is neither trained by this session nor in its adapters/." for name, what in missing
+        f"An arm uses the {what} {name!r}, which is neither trained by this session nor in its adapters/." for name, what in missing
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import re
@@ -203,19 +204,8 @@ def _require_sense(spec: SessionSpec) -> None:
         if (isinstance(weight, str) and not _COMPEL_SIGNS.fullmatch(weight)) or (isinstance(weight, float) and weight <= 0):
             allowed = 'a number more than 0, or signs as "++++" or "--"'
             raise _Fault(("synthesis", "weights", number), f"synthesis.weights[{number}] is {_shown(weight)}; allowed: {allowed}")
-    for number, merging in enumerate(spec.merging):
-        try:
-            require_sound_merge(merging)
-        except NegError as error:
-            raise _Fault(("merging", number), f"merging[{number}]: {error.detail.message} {error.detail.hint}".rstrip(".")) from None
-    if spec.sweep is not None:
-        try:
-            require_sound_sweep(spec.sweep)
-        except NegError as error:
-            raise _Fault(("sweep",), f"sweep: {error.detail.message} {error.detail.hint}".rstrip(".")) from None
-    repeated = _first_repeated([merging.output_name for merging in spec.merging])
-    if repeated is not None:
-        raise _Fault(("merging", repeated), f"merging makes {spec.merging[repeated].output_name!r} twice; allowed: each output_name once")
+    _require_merges(spec)
+    _require_sweep(spec)
     if spec.comparison is not None:
         _require_arms(spec)
         names = [arm.name for arm in spec.comparison.arms]
@@ -225,6 +215,33 @@ def _require_sense(spec: SessionSpec) -> None:
             raise _Fault(("comparison", "arms", number, "name"), message)
         if not spec.comparison.prompts and spec.comparison.prompts_file is None:
             raise _Fault(("comparison",), "[comparison] has no prompts; allowed: a list `prompts`, a `prompts_file`, or both")
+
+
+def _require_merges(spec: SessionSpec) -> None:
+    for number, merging in enumerate(spec.merging):
+        with _faults(("merging", number)):
+            require_sound_merge(merging)
+    repeated = _first_repeated([merging.output_name for merging in spec.merging])
+    if repeated is not None:
+        raise _Fault(("merging", repeated), f"merging makes {_shown(spec.merging[repeated].output_name)} twice; allowed: each output_name once")
+
+
+def _require_sweep(spec: SessionSpec) -> None:
+    if spec.sweep is None:
+        return
+    if spec.comparison is None:
+        raise _Fault(("sweep",), "[sweep] is painted on the prompts and seeds of [comparison], which is missing")
+    with _faults(("sweep",)):
+        require_sound_sweep(spec.sweep)
+
+
+@contextlib.contextmanager
+def _faults(path: TomlPath) -> Iterator[None]:
+    """What a rule of the contract refuses, told with its place."""
+    try:
+        yield
+    except NegError as error:
+        raise _Fault(path, f"{dotted(path)}: {error.detail.message} {error.detail.hint}".rstrip(".")) from None
 
 
 def _require_arms(spec: SessionSpec) -> None:
@@ -254,6 +271,8 @@ def _prompts(spec: SessionSpec) -> Iterator[tuple[TomlPath, str]]:
             yield ("comparison", "prompts", number, "prompt"), prompt.prompt
         for number, arm in enumerate(spec.comparison.arms):
             yield ("comparison", "arms", number, "negative_prompt"), arm.negative_prompt or ""
+    if spec.sweep is not None:
+        yield ("sweep", "arm", "negative_prompt"), spec.sweep.arm.negative_prompt or ""
 
 
 def _remedy(key: str, known: list[str]) -> str:
