@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,13 +31,12 @@ def simulate(
 ) -> list[Vote]:
     """Every voter judges every pair of every prompt once."""
     chances = shares(drawn_strengths(rng, strengths, spread, num_prompts), eta)
-    votes = []
-    for prompt, voter, pair in itertools.product(range(num_prompts), range(num_voters), range(len(PAIRS))):
-        outcome = int(rng.choice(3, p=chances[prompt, pair]))
-        votes.append(
-            vote(f"prompt {prompt}", [ARMS[arm] for arm in PAIRS[pair]], OUTCOMES[outcome], voter=f"voter{voter}", number=len(votes))
-        )
-    return votes
+    drawn = rng.random((num_prompts, num_voters, len(PAIRS), 1))
+    outcomes = (drawn > chances.cumsum(axis=-1)[:, None, :, :2]).sum(axis=-1)
+    return [
+        vote(f"prompt {prompt}", [ARMS[arm] for arm in PAIRS[pair]], OUTCOMES[outcome], voter=f"voter{voter}", number=number)
+        for number, ((prompt, voter, pair), outcome) in enumerate(np.ndenumerate(outcomes))
+    ]
 
 
 def vote(

@@ -55,16 +55,17 @@ def _shares(parameters: Floats, design: Floats) -> Floats:
 
 def _climb(counts: Floats, design: Floats, ridge: float) -> Floats:
     size = design.shape[2]
+    flat = design.reshape(-1, size)
+    squares = (flat[:, :, None] * flat[:, None, :]).reshape(len(flat), -1)
+    totals = counts.sum(axis=2)[..., None]
+    told = counts.reshape(len(counts), -1) @ flat
     parameters = np.zeros((len(counts), size))
-    totals = counts.sum(axis=2)
-    told = np.einsum("bpo,pok->bk", counts, design)
-    second = np.einsum("pok,pol->pokl", design, design)
     for _ in range(_MAX_STEPS):
         shares = _shares(parameters, design)
+        expected = (totals * shares).reshape(len(counts), -1)
         means = np.einsum("bpo,pok->bpk", shares, design)
-        gradient = told - np.einsum("bp,bpk->bk", totals, means) - ridge * parameters
-        curvature = np.einsum("bp,bpo,pokl->bkl", totals, shares, second, optimize=True)
-        curvature -= np.einsum("bp,bpk,bpl->bkl", totals, means, means, optimize=True)
+        gradient = told - expected @ flat - ridge * parameters
+        curvature = (expected @ squares).reshape(-1, size, size) - (totals * means).swapaxes(1, 2) @ means
         step = np.linalg.solve(curvature + ridge * np.eye(size), gradient[..., None])[..., 0]
         parameters += np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
         if np.abs(step).max(initial=0.0) < 1e-9:

@@ -40,6 +40,7 @@ def coverage(num_rounds: int, spread: float, num_prompts: int, num_voters: int) 
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("spread", "num_prompts", "num_voters"), [(0.8, 24, 3), (0.8, 12, 2), (1.2, 40, 1)])
 def test_nominal_95_covers_93_to_97(spread: float, num_prompts: int, num_voters: int) -> None:
     """2,000 rounds of voters who share prompts: win rates and strengths. One standard error is 0.5 percent."""
