@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from daemon.protocol.commands import ComparedArm, ComparedBlock, ComparedCell, ComparisonAnswer
 from daemon.protocol.events import Effect, ImageSaved
-from negtui.findings import claim_lines, diagnosis_lines
+from negtui.findings import claim_lines, claim_verdicts, diagnosis_lines
 from negtui.output import clean
 
 GAIN = 4
@@ -150,10 +150,8 @@ def painted(images: Sequence[ImageSaved], session: str, name: str) -> Comparison
 
 
 def effect_lines(answer: ComparisonAnswer) -> list[str]:
-    """The verdict, the claims, then two lines a metric and pair of arms (means, difference, interval), and the guidance step by step."""
-    lines = [clean(answer.verdict), ""]
-    if answer.claims:
-        lines += [*claim_lines(answer.claims), ""]
+    """What became of the claims, the verdict, the claims' figures, two lines a metric and pair of arms, the guidance step by step."""
+    lines = [*claim_verdicts(answer.claims), clean(answer.verdict), "", *claim_lines(answer.claims)]
     for effect in answer.effects:
         lines += [f"{effect.metric}: {effect.arm} - {effect.against}", f"  {_figures(effect)}"]
     if answer.effects:

@@ -29,8 +29,14 @@ def claims_table(claims: Sequence[Claim], *, readings: bool = False) -> list[str
     return lines
 
 
+def claim_verdicts(claims: Sequence[Claim]) -> list[str]:
+    """A line a claim, and an empty one behind them; nothing where there are none."""
+    lines = [clean(f"{claim.name:12.12} {claim.verdict}") for claim in claims]
+    return [*lines, ""] if lines else []
+
+
 def claim_lines(claims: Sequence[Claim]) -> list[str]:
-    """As `claims_table`, for a narrow place: a claim with its verdict, and a line a difference."""
+    """As `claims_table`, for a narrow place: a claim with its verdict, a line a difference, and an empty one behind them."""
     lines = []
     for claim in claims:
         lines.append(f"{claim.name}: {claim.verdict}")
@@ -38,7 +44,7 @@ def claim_lines(claims: Sequence[Claim]) -> list[str]:
         lines += [f"  {claim.metric} - {effect.against}: {_difference(effect)}" for effect in effects if effect is not None]
         if claim.held is not None:
             lines.append(f"  with {' and '.join(claim.held_metrics)} held: {_difference(claim.held)}")
-    return [clean(line) for line in lines]
+    return [*(clean(line) for line in lines), ""] if lines else []
 
 
 def telling(effects: Sequence[Effect]) -> list[Effect]:

@@ -227,6 +227,11 @@ class CompareScreen(ReportingScreen):
         self.show_at()
         self.call_after_refresh(self.show_looking)
 
+    def action_figures(self, by: int) -> None:
+        if self.has_class("-effects"):
+            panel = self.query_one("#compare-effects", VerticalScroll)
+            panel.scroll_relative(y=by * max(1, panel.size.height - 2), animate=False)
+
     def action_other(self, by: int) -> None:
         name = comparing.next_name(self.names, self.looking.name, by)
         if name and name != self.looking.name:

@@ -107,7 +107,8 @@ def test_claims_stand_before_the_differences_and_the_guidance_behind() -> None:
     claim = Claim(name="artifacts", statement="fewer", verdict="not measured")
     guidance = Diagnosis(blocks=(0,), arms=(ArmGuidance(arm="target", timesteps=(999.0,), curves={"guidance_norm": (0.5,)}),))
     lines = comparing.effect_lines(msgspec.structs.replace(answer, claims=(claim,), diagnosis=guidance))
-    assert lines[2] == "artifacts: not measured"
+    assert lines[:3] == ["artifacts    not measured", "", "The target beats the [b]baseline[/b]."]
+    assert lines[4] == "artifacts: not measured"
     assert lines.index("Guidance, step by step, over 1 block") > lines.index("flaw_probability: target - baseline")
 
 

@@ -60,7 +60,9 @@ def test_without_a_placebo_there_is_no_column_of_it() -> None:
 def test_narrow_claims_say_what_was_held() -> None:
     lines = findings.claim_lines([ARTIFACTS])
     assert lines[0] == "artifacts: not beyond placebo"
-    assert lines[-1] == "  with contrast and saturation held: -0.05 [-0.079, -0.034]"
+    assert lines[-2:] == ["  with contrast and saturation held: -0.05 [-0.079, -0.034]", ""]
+    assert findings.claim_verdicts([ARTIFACTS, OBEDIENCE]) == ["artifacts    not beyond placebo", "obedience    not measured", ""]
+    assert findings.claim_lines([]) == findings.claim_verdicts([]) == []
 
 
 def test_unclear_differences_of_the_look_are_left_out_and_those_of_quality_kept() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from daemon.protocol.commands import SessionRow
+from daemon.protocol.diagnosis import CURVES, ArmGuidance, Diagnosis
 from daemon.protocol.events import ImageSaved
 from negtui.app import NegtuiApp
 from negtui.screens.compare import CompareScreen
@@ -84,6 +86,24 @@ async def test_figures_stand_beside_with_their_intervals() -> None:
         assert "[-0.079, -0.034] better" in words
         assert "[b]baseline[/b]" in words
         assert "flaw_probability: target" in text_of(pilot.app)
+
+
+@in_loop
+async def test_beside_the_pictures_the_figures_have_keys_of_their_own() -> None:
+    curves = dict.fromkeys(CURVES, (0.5, 1.0))
+    guidance = Diagnosis(blocks=(0,), arms=(ArmGuidance(arm="target", timesteps=(999.0, 500.0), curves=curves),))
+    async with app(client(sessions=ROWS)).run_test(size=(120, 30)) as pilot:
+        screen = await opened(pilot)
+        assert screen.looking.answer is not None
+        screen.looking.answer = msgspec.structs.replace(screen.looking.answer, diagnosis=guidance)
+        await press(pilot, "J", "e")
+        await pilot.pause(0.2)
+        figures = screen.query_one("#compare-effects")
+        assert figures.max_scroll_y > 0
+        await press(pilot, "J", "J", "J")
+        assert (figures.scroll_y, screen.looking.block) == (figures.max_scroll_y, 0)
+        await press(pilot, "K", "K", "K")
+        assert figures.scroll_y == 0
 
 
 @in_loop
