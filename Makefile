@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TOY := toy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-full screenshots bench bench-terminal bench-trainer toy clean-demo
+.PHONY: help setup demo test lint test-full snapshots screenshots bench bench-terminal bench-trainer toy clean-demo
 
 help:
 	@echo "make demo       the whole experiment on the embedded toy model, with pictures, figures and the verdict"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-full  the same, with the long figures (kills, fuzz, simulations)"
 	@echo "make bench      time and memory by part; full-size SDXL where a GPU is at hand"
 	@echo "make bench-terminal   what the terminal costs, beside its budgets and beside textual-image and textual-plotext"
+	@echo "make snapshots   write what the tests of the screens compare with; look at what changed"
 	@echo "make screenshots the six screens of the dashboard as pictures for README, from a run of the toy"
 	@echo "make bench-trainer REFERENCE=.../train_dreambooth_lora_sdxl.py   the trainer beside diffusers' own script; memory; a subject"
 	@echo "make toy        train the embedded toy model again (hours on a CPU)"
@@ -49,6 +50,9 @@ bench: $(READY)
 
 bench-terminal: $(READY)
 	$(BIN)/python tests/bench/terminal.py $(BENCH_ARGS)
+
+snapshots: $(READY)
+	SNAPSHOTS=write $(BIN)/python -m pytest -q -k looks_as_it_did tests/unit/negtui/screens
 
 screenshots: $(READY)
 	$(BIN)/python tests/snapshots/screenshots.py

@@ -145,7 +145,7 @@ class CompareScreen(ReportingScreen):
         self.query_one("#compare-caption", Static).update(Text(caption, no_wrap=True, overflow="ellipsis"))
         if self.has_class("-effects") and self.looking.answer is not None:
             lines = [*comparing.value_lines(self.looking), "", *comparing.effect_lines(self.looking.answer)]
-            self.query_one("#compare-figures", Static).update(Text("\n".join(lines).strip()))
+            self.query_one("#compare-figures", Static).update(Text(clean("\n".join(lines)).strip()))
         if self.has_class("-block"):
             beside(self, self.show_block, "block")
         self._show_heading()

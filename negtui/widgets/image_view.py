@@ -16,7 +16,7 @@ from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual.errors import NoWidget
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.reactive import var
 from textual.strip import Strip
 from textual.widget import Widget
@@ -66,6 +66,7 @@ class ImageView(Widget, inherit_bindings=False):
         self._token = object()
         self._words = ""
         self._is_stale = False
+        self._begun_size = Size()
         self._end_listening: Callable[[], None] = _nothing
         self.set_reactive(ImageView.picture, picture)
 
@@ -112,6 +113,11 @@ class ImageView(Widget, inherit_bindings=False):
     def on_resize(self) -> None:
         self._begin(settle=SETTLE_SECONDS if self._place != (0, 0) else 0.0)
 
+    def _catch_up(self) -> None:
+        """Draw at a size that nobody told of: what becomes visible may get one so."""
+        if self._begun_size != self.size:
+            self._begin()
+
     def render_line(self, y: int) -> Strip:
         columns, rows = self._place
         left, top = self._corner()
@@ -130,6 +136,8 @@ class ImageView(Widget, inherit_bindings=False):
         if self._is_stale and self.screen is self.app.screen:
             self._is_stale = False
             self.call_later(self._begin)
+        elif self._begun_size != self.size:
+            self.call_later(self._catch_up)
         short = self._sent is None
         return [
             LeanStrip(strip._segments, strip.cell_length, partial(self._note_written, crop.y + number), short=short)
@@ -154,6 +162,7 @@ class ImageView(Widget, inherit_bindings=False):
     def _begin(self, settle: float = 0.0) -> None:
         """Draw anew: at once where the terminal has the picture, else step by step in a worker."""
         self._token = object()
+        self._begun_size = self.size
         if not self.is_mounted or not self.size or self.painter is None:
             return
         self._is_stale = self.screen is not self.app.screen

@@ -89,8 +89,8 @@ def cells(row: SessionRow, running_now: str, is_current: bool, is_wide: bool) ->
     adapters = ", ".join(row.adapters) if is_wide else str(len(row.adapters) or "")
     comparisons = ", ".join(row.comparisons) if is_wide else str(len(row.comparisons) or "")
     last = f"! {row.error}" if row.error else row.description
-    texts = (">" if is_current else " ", row.name, str(row.num_images or ""), adapters, comparisons, running_now, last)
-    return tuple(" ".join(clean(text).split()) or text for text in texts)
+    texts = (row.name, str(row.num_images or ""), adapters, comparisons, running_now, last)
+    return (">" if is_current else " ", *(" ".join(clean(text).split()) for text in texts))
 
 
 def active_by_session(jobs: Mapping[str, JobRow]) -> dict[str, list[JobRow]]:

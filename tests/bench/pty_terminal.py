@@ -91,6 +91,14 @@ class PtyTerminal:
             count = len(self.received)
             time.sleep(quiet_seconds)
 
+    def act(self, key: bytes, seconds: float = 30.0) -> None:
+        """Press a key, wait until something comes of it, and until nothing more does."""
+        count = len(self.received)
+        self.press(key)
+        with self._arrived:
+            self._arrived.wait_for(lambda: len(self.received) > count, seconds)
+        self.settle(2.0)
+
     def paint_seconds(self, key: bytes, seconds: float = 20.0) -> float:
         """From a key to the first text that is painted thereafter; bytes of pictures do not count."""
         with self._arrived:

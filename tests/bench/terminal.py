@@ -84,8 +84,7 @@ class Others:
                 for name, keys in acts:
                     terminal.mark()
                     for key in keys:
-                        terminal.press(bytes([key]))
-                        terminal.settle()
+                        terminal.act(bytes([key]))
                     self.bytes[name] = terminal.num_bytes
             with self.terminal("picture", folder, size=(80, 41)).running() as terminal:
                 terminal.wait_for(b"line")

@@ -127,5 +127,6 @@ async def picture_rows() -> list[Row]:
     for backend in ("kitty", "sixel", "half"):
         await one_picture(rows, backend)
         await grid(rows, backend)
-        await scroll(rows, backend)
+        if backend != "sixel":  # a sixel picture that is cut by the edge stays half-blocks
+            await scroll(rows, backend)
     return rows

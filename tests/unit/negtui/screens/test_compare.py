@@ -13,7 +13,7 @@ from negtui.screens.compare import CompareScreen
 from tests.curation_daemon import ARMS, CurationDaemon, client, in_loop, press, record, told
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS
-from tests.snapshots.screens import SIZES, matches, text_of
+from tests.snapshots.screens import SIZES, matches, settled, text_of
 
 ROWS = (SessionRow(name="toy", num_images=6, adapters=("wrong",), comparisons=("default", "second")),)
 
@@ -164,11 +164,4 @@ async def test_it_is_seen_while_it_is_painted() -> None:
 async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
     async with app(client(sessions=ROWS)).run_test(size=size) as pilot:
         await opened(pilot)
-        await pilot.pause(1.0)
-        body = ""
-        for _ in range(40):
-            await pilot.pause(0.1)
-            body = "\n".join(text_of(pilot.app).splitlines()[1:-2]) + "\n"
-            if matches(f"compare-{size[0]}x{size[1]}", body):
-                break
-        assert matches(f"compare-{size[0]}x{size[1]}", body), body
+        assert matches(f"compare-{size[0]}x{size[1]}", await settled(pilot))

@@ -13,7 +13,7 @@ from negtui.screens.dataset import DatasetScreen
 from tests.curation_daemon import CurationDaemon, client, in_loop, painting, png, press, record, told
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS
-from tests.snapshots.screens import SIZES, matches, text_of
+from tests.snapshots.screens import SIZES, matches, settled, text_of
 
 
 def app(found: FakeClient, **named: object) -> NegtuiApp:
@@ -255,11 +255,4 @@ async def test_without_a_session_it_says_where_to_choose_one() -> None:
 async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
     async with app(client()).run_test(size=size) as pilot:
         await opened(pilot)
-        await pilot.pause(1.0)
-        body = ""
-        for _ in range(40):
-            await pilot.pause(0.1)
-            body = "\n".join(text_of(pilot.app).splitlines()[1:-2]) + "\n"
-            if matches(f"dataset-{size[0]}x{size[1]}", body):
-                break
-        assert matches(f"dataset-{size[0]}x{size[1]}", body), body
+        assert matches(f"dataset-{size[0]}x{size[1]}", await settled(pilot))

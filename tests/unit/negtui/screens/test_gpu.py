@@ -9,7 +9,7 @@ from negtui.screens.gpu import NO_DRIVER, devices_lines, residents_lines, worker
 from negtui.view import View
 from tests.curation_daemon import client, in_loop, press
 from tests.fake_client import FakeClient
-from tests.snapshots.screens import SIZES, matches, text_of
+from tests.snapshots.screens import SIZES, matches, settled, text_of
 
 GIB = 2**30
 PARTS = (
@@ -47,7 +47,7 @@ async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
             app.bridge.take(gauges(step / 20))
         fake.tell(Residents(worker="worker", parts=PARTS, doing="loading wrong", allocated_bytes=6 * GIB, reserved_bytes=7 * GIB))
         await pilot.pause(0.4)
-        assert matches(f"gpu-{size[0]}x{size[1]}", text_of(app))
+        assert matches(f"gpu-{size[0]}x{size[1]}", await settled(pilot))
 
 
 @in_loop

@@ -14,7 +14,7 @@ from negtui.view import View
 from tests.curation_daemon import client, in_loop, press
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS
-from tests.snapshots.screens import SIZES, matches, text_of
+from tests.snapshots.screens import SIZES, matches, settled, text_of
 
 
 def queued() -> FakeClient:
@@ -66,7 +66,7 @@ async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
         text = text_of(app)
         assert "[i]disk[/i]" in text
         assert "\x1b" not in text
-        assert matches(f"jobs-{size[0]}x{size[1]}", text)
+        assert matches(f"jobs-{size[0]}x{size[1]}", await settled(pilot))
 
 
 @in_loop

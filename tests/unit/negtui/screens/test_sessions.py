@@ -14,7 +14,7 @@ from negtui.screens.sessions import SessionsScreen, declared
 from tests.curation_daemon import client, in_loop, press, told
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS, SPEC
-from tests.snapshots.screens import SIZES, matches, text_of
+from tests.snapshots.screens import SIZES, matches, settled, text_of
 
 ROWS = (
     SessionRow(name="toy", description="the [b]toy[/b] \x1b[31mexperiment", num_images=36, adapters=("wrong",)),
@@ -159,14 +159,7 @@ def test_declared_names_model_and_acts() -> None:
 async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
     async with app(client(sessions=ROWS)).run_test(size=size) as pilot:
         await opened(pilot)
-        await pilot.pause(1.0)
-        body = ""
-        for _ in range(40):
-            await pilot.pause(0.1)
-            body = "\n".join(text_of(pilot.app).splitlines()[1:-2]) + "\n"
-            if matches(f"sessions-{size[0]}x{size[1]}", body):
-                break
-        assert matches(f"sessions-{size[0]}x{size[1]}", body), body
+        assert matches(f"sessions-{size[0]}x{size[1]}", await settled(pilot))
 
 
 @in_loop

@@ -20,7 +20,7 @@ from negtui.widgets.spec_form import OptionRows, SpecForm
 from tests.curation_daemon import in_loop
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS, moved
-from tests.snapshots.screens import matches, text_of
+from tests.snapshots.screens import matches, settled, text_of
 from tests.training_daemon import TrainingDaemon, curve, samples
 
 SIZE = (140, 45)
@@ -338,8 +338,7 @@ async def test_the_screen_looks_as_it_did(size: tuple[int, int]) -> None:
         )
         if size == (80, 24):
             await desk.press("tab")
-        body = "\n".join(line for line in desk.text.splitlines()[1:-2]) + "\n"
-        assert matches(f"train-{size[0]}x{size[1]}", CLOCK.sub("00:00:00", body))
+        assert matches(f"train-{size[0]}x{size[1]}", CLOCK.sub("00:00:00", await settled(desk.pilot)))
 
 
 @in_loop

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from textual import events
 from textual.app import App, ComposeResult
 from textual.screen import Screen
 from textual.widgets import Static
@@ -120,6 +121,22 @@ async def test_half_blocks_stand_there_until_the_pixels_have_been_sent(backend: 
         held.clear()
         await settle(app, backend)
         assert difference(terminal.picture(0, 0, 30, 15), expected(busy(512), (300, 300))) < 6
+
+
+class Deaf(ImageView):
+    """Is not told of its size, as happens to widgets that become visible while much else goes on."""
+
+    def on_resize(self, event: events.Resize) -> None:
+        event.prevent_default()
+
+
+@in_loop
+async def test_a_picture_comes_also_where_the_size_was_not_told() -> None:
+    app, _, _ = gallery("half")
+    app.image = Deaf(PICTURE)
+    async with app.run_test(headless=False):
+        await settle(app, "half")
+        assert app.image.drawn == "half"
 
 
 class Held:

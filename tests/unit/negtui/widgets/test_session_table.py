@@ -33,6 +33,7 @@ def test_cells_are_clean_and_a_fault_stands_before_the_description() -> None:
     row = SessionRow(name="toy", description="fine", error="line 3:\n\x1b[31mbad", adapters=("a", "b"))
     assert cells(row, "", True, False) == (">", "toy", "", "2", "", "", "! line 3: bad")
     assert cells(row, "", False, True)[3] == "a, b"
+    assert cells(SessionRow(name="toy", adapters=("\x1b]52;c;ZXZpbA==",)), "", False, True)[3] == ""
 
 
 @in_loop
