@@ -32,6 +32,10 @@ SMALL_PIXELS = 256
 """Pictures with a smaller side are enlarged with hard edges: smoothing would hide the flaws that are looked for."""
 
 
+MAX_OPEN_EFFECTS = 60
+"""With more, those that describe the look only are shown when they are asked for."""
+
+
 def render_page(findings: Findings, images_path: Path) -> str:
     """The HTML text; pictures are the thumbnails of `images_path` as data URIs. The same findings give the same text."""
     shown = choose_shown(findings, images_path)
@@ -50,6 +54,8 @@ def render_page(findings: Findings, images_path: Path) -> str:
             spec=spec,
             headline=find_headline(findings),
             metrics=[METRICS[name] for name in metrics],
+            quality=[METRICS[name] for name in QUALITY if by_metric.get(name)],
+            look=[METRICS[name] for name in metrics if name not in QUALITY and by_metric[name]],
             effects=by_metric,
             axes={name: find_axis(effects) for name, effects in by_metric.items() if effects},
             settings=settings(findings),
@@ -80,7 +86,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "figure": figure, "signed": _signed, "words": lambda name: name.replace("_", " ")}
-    environment.globals |= {"note": note}
+    environment.globals |= {"note": note, "MAX_OPEN_EFFECTS": MAX_OPEN_EFFECTS}
     return environment
 
 

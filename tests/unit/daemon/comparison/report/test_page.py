@@ -119,6 +119,16 @@ def test_many_blocks_are_shown_in_part_and_that_is_said(tmp_path: Path, monkeypa
     assert "nothing is compared" in reader.text
 
 
+def test_where_there_are_many_differences_those_of_the_look_are_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, few = report(tmp_path / "few")
+    monkeypatch.setattr("daemon.comparison.report.page.MAX_OPEN_EFFECTS", 5)
+    _, many = report(tmp_path / "many")
+    for reader, is_open in ((few, True), (many, False)):
+        (look, _) = [attributes for tag, attributes in reader.tags if tag == "details"]
+        assert ("open" in look) == is_open
+        assert "The look: sharpness" in reader.text
+
+
 def test_blocks_know_how_much_better_the_target_is(tmp_path: Path) -> None:
     _, reader = report(tmp_path)
     gains = [float(attributes["data-gain"] or "") for _, attributes in reader.tags if "data-gain" in attributes]
