@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from daemon.comparison.features import Floats, distances
+from daemon.comparison.features import Floats, distance_sums
 from daemon.comparison.plan import Block
 
 CellFeatures = Mapping[tuple[int, str], Floats]
@@ -39,7 +39,7 @@ def find_diversity(blocks: Sequence[Block], names: Sequence[str], features: Cell
         return {}
     found = {}
     for name in names:
-        values = pseudo_values(distances(np.stack([features[index, name] for index in indices])))
+        values = pseudo_values(np.stack([features[index, name] for index in indices]))
         found.update({(index, name): float(value) for index, value in zip(indices, values, strict=True)})
     return found
 
@@ -47,12 +47,12 @@ def find_diversity(blocks: Sequence[Block], names: Sequence[str], features: Cell
 def mean_distance(features_NF: Floats) -> float:
     """(N, F), N > 1 -> mean distance over pairs."""
     number = len(features_NF)
-    return float(distances(features_NF).sum() / (number * (number - 1)))
+    return float(distance_sums(features_NF).sum() / (number * (number - 1)))
 
 
-def pseudo_values(distances_NN: Floats) -> Floats:
-    """(N, N), N > 2 -> (N,): jackknife pseudo-values of the mean over pairs D: (2 (N - 1) h - N D) / (N - 2), h a picture's mean."""
-    number = len(distances_NN)
-    to_others_N = distances_NN.sum(axis=1) / (number - 1)
+def pseudo_values(features_NF: Floats) -> Floats:
+    """(N, F), N > 2 -> (N,): jackknife pseudo-values of the mean over pairs D: (2 (N - 1) h - N D) / (N - 2), h a picture's mean."""
+    number = len(features_NF)
+    to_others_N = distance_sums(features_NF) / (number - 1)
     found: Floats = (2 * (number - 1) * to_others_N - number * to_others_N.mean()) / (number - 2)
     return found

@@ -22,6 +22,7 @@ VERSION = "layout-1"
 GRID = 4
 NUM_BINS = 9
 MAX_PIXELS = 256
+_ROWS = 1024
 _LARGEST_OUTLINE, _LARGEST_COLOUR = 2.0, 12.0
 """Largest squared distances of two cells: unit vectors without negative parts; three numbers in -1..1."""
 
@@ -37,12 +38,17 @@ def features(image: Image.Image) -> Floats:
     return np.concatenate([outlines.ravel(), colours.ravel()])
 
 
-def distances(features_NF: Floats) -> Floats:
-    """(N, F) -> (N, N): Euclidean distances between all pairs."""
+def distance_sums(features_NF: Floats) -> Floats:
+    """(N, F) -> (N,): the sum of each picture's Euclidean distances to all the others, some rows at a time."""
     squares_N = (features_NF**2).sum(axis=1)
-    found = squares_N[:, None] + squares_N[None, :] - 2 * features_NF @ features_NF.T
-    np.fill_diagonal(found, 0.0)
-    return np.asarray(np.sqrt(np.maximum(found, 0.0)))
+    sums = []
+    for begin in range(0, len(features_NF), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        found = squares_N[rows, None] + squares_N[None, :] - 2 * features_NF[rows] @ features_NF.T
+        # A picture's distance to itself is not quite 0 in floats.
+        found[np.arange(len(found)), begin + np.arange(len(found))] = 0.0
+        sums.append(np.sqrt(np.maximum(found, 0.0)).sum(axis=1))
+    return np.concatenate(sums)
 
 
 def _outlines(luma_HW: Floats) -> Floats:

@@ -83,10 +83,12 @@ def held_bootstrap(
     if num_clusters < 2:
         return Interval(mean, mean, mean, 0.0, len(values), num_clusters)
     generator = np.random.default_rng(_seed(np.append(values, design_NK), labels))
-    counts_RC = generator.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), num_resamples).astype(np.float64)
-    found = _intercepts(np.einsum("rc,ckl->rkl", counts_RC, grams_CKK, optimize=True), counts_RC @ sides_CK)
+    rows, chances, found = max(1, _CHUNK // num_clusters), np.full(num_clusters, 1 / num_clusters), []
+    for begin in range(0, num_resamples, rows):
+        counts_RC = generator.multinomial(num_clusters, chances, min(rows, num_resamples - begin)).astype(np.float64)
+        found.append(_intercepts(np.einsum("rc,ckl->rkl", counts_RC, grams_CKK, optimize=True), counts_RC @ sides_CK))
     tail = expanded_tail((1 - confidence) / 2, num_clusters)
-    low, high = np.quantile(found, [tail, 1 - tail])
+    low, high = np.quantile(np.concatenate(found), [tail, 1 - tail])
     return Interval(mean, float(low), float(high), confidence, len(values), num_clusters)
 
 
