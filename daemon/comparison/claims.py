@@ -141,7 +141,8 @@ def judge(
 ) -> tuple[ClaimVerdict, str]:
     """The verdict and why: first whether there is a difference, then whether contrast explains it, then whether the word alone does."""
     if raw.verdict == "unclear":
-        return "unclear", f"No clear difference from {raw.against}."
+        holds_zero = raw.low <= 0 <= raw.high
+        return "unclear", f"No clear difference from {raw.against}." if holds_zero else "Too few prompts for a verdict."
     if not _is_so(raw, claimed):
         return "reversed", f"It is the other way round against {raw.against}."
     if held is not None and not _is_so(held, claimed):

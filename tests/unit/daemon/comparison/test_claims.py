@@ -91,10 +91,12 @@ def test_the_other_direction_is_reversed() -> None:
     assert claims(texture=(0.2, 0.2, 0.1), relative_texture=(0.2, 0.2, 0.1))["texture"].verdict == "reversed"
 
 
-@pytest.mark.parametrize("count", [3, 24])
-def test_no_difference_is_unclear(count: int) -> None:
-    found = claims(count, flaw_probability=(0.2, 0.2, 0.2 if count == 24 else 0.1))
-    assert found["artifacts"].verdict == "unclear"
+@pytest.mark.parametrize(
+    ("count", "target", "why"), [(24, 0.2, "No clear difference from baseline."), (3, 0.1, "Too few prompts for a verdict.")]
+)
+def test_no_difference_is_unclear_and_so_is_one_of_few_prompts(count: int, target: float, why: str) -> None:
+    claim = claims(count, flaw_probability=(0.2, 0.2, target))["artifacts"]
+    assert (claim.verdict, claim.reading) == ("unclear", why)
 
 
 def test_few_prompts_are_not_held() -> None:
