@@ -331,3 +331,16 @@ async def test_what_is_shown_next_is_fetched_ahead() -> None:
         app.image.picture = OTHER
         await settle(app, "half")
         assert len(disk.asked) == asked
+
+
+@in_loop
+async def test_a_question_below_a_picture_costs_next_to_nothing() -> None:
+    app, _, _ = gallery("kitty", columns=60, rows=31)
+    async with app.run_test(headless=False):
+        await settle(app, "kitty")
+        line, before = app.query_one("#under", Static), app.bytes
+        line.update("Delete this picture? y/n", layout=False)
+        await asyncio.sleep(0.1)
+        line.update("under it", layout=False)
+        await asyncio.sleep(0.1)
+        assert 0 < app.bytes - before <= 3_000
