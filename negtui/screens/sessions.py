@@ -204,9 +204,13 @@ def declared(spec: SessionSpec) -> list[str]:
     if spec.synthesis is not None:
         act = spec.synthesis
         number = len(act.keywords) * len(act.weights) * len(act.guidance_scales) * len(act.seeds)
-        counts = ((act.keywords, "keyword"), (act.weights, "weight"), (act.guidance_scales, "guidance value"), (act.seeds, "seed"))
-        each = " x ".join(quantity(len(values), one) for values, one in counts)
-        lines.append(f"synthesise {quantity(number, 'picture')} of {act.width} x {act.height}: {each}")
+        counts = (
+            quantity(len(act.keywords), "keyword"),
+            quantity(len(act.weights), "weight"),
+            f"{len(act.guidance_scales)} guidance",
+            quantity(len(act.seeds), "seed"),
+        )
+        lines.append(f"synthesise {quantity(number, 'picture')} {act.width}x{act.height}: {', '.join(counts)}")
     if spec.training is not None:
         train = spec.training
         lines.append(f"train      {train.output_name}: {quantity(train.max_train_steps, 'step')} at rank {train.rank}")

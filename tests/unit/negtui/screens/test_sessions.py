@@ -146,7 +146,7 @@ async def test_the_detail_says_what_a_session_declares() -> None:
         screen.table.go_to("toy")
         await pilot.pause(0.5)
         detail = str(screen.query_one("#session-detail", Static).render())
-        assert "2 pictures of 1024 x 1024" in detail
+        assert "2 pictures 1024x1024: 2 keywords, 1 weight, 1 guidance, 1 seed" in detail
 
 
 def test_declared_names_model_and_acts() -> None:
