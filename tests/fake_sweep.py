@@ -63,7 +63,7 @@ def sweep_blues(job: SweepJob, context: JobContext) -> Iterator[DurableEvent]:
     def load() -> Measure:
         return blueness
 
-    measures._SCORERS["toy-probe"] = lambda: Scorer("toy-probe", "blueness-1", load)
+    measures._SCORERS["toy-probe"] = lambda comparison, session_path: Scorer("toy-probe", "blueness-1", load)
     yield from sweep(job, context)
 
 

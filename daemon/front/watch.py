@@ -24,7 +24,7 @@ DEBOUNCE_MILLISECONDS = 300
 STEP_MILLISECONDS = 50
 CHECK_MILLISECONDS = 3000
 BUSY_TAIL_SECONDS = 3.0
-OWN_FOLDERS = {("checkpoints",), ("cache",), ("metrics",), ("samples",), ("comparisons",)}
+OWN_FOLDERS = {("checkpoints",), ("cache",), ("metrics",), ("samples",), ("comparisons",), ("sweeps",)}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 ChangeName = Literal["created", "edited", "invalid", "images", "adapters", "deleted"]
