@@ -43,7 +43,7 @@ def coverage(num_rounds: int, spread: float, num_prompts: int, num_voters: int) 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("spread", "num_prompts", "num_voters"), [(0.8, 24, 3), (0.8, 12, 2), (1.2, 40, 1)])
 def test_nominal_95_covers_93_to_97(spread: float, num_prompts: int, num_voters: int) -> None:
-    """2,000 rounds of voters who share prompts: win rates and strengths. One standard error, 0.5 percent, is allowed for; -s prints them."""
+    """2,000 rounds of voters who share prompts: win rates and strengths. One standard error (0.5 percent) is allowed for; -s prints."""
     found = coverage(2000, spread, num_prompts, num_voters)
     print(f"\n{num_prompts} prompts, {num_voters} voters:", {name: f"{100 * share:.1f} %" for name, share in found.items()})
     assert len(found) == 5
