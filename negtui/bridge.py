@@ -27,6 +27,8 @@ from daemon.protocol.events import (
     Preview,
     SessionChanged,
     SweepSaved,
+    VoteCast,
+    VoteUndone,
 )
 from negtui.inbox import Item
 from negtui.messages import Noticed, PreviewArrived, ViewChanged
@@ -163,7 +165,7 @@ class Bridge:
             self._begin_anew()
         elif isinstance(event, JobAccepted):
             self._known.add(job_id)  # all that it tells will pass here
-        elif isinstance(event, (SessionChanged, AdapterSaved, ComparisonSaved, SweepSaved, ImageSaved)):
+        elif isinstance(event, (SessionChanged, AdapterSaved, ComparisonSaved, SweepSaved, ImageSaved, VoteCast, VoteUndone)):
             self._are_sessions_stale.set()
 
     def _begin_anew(self) -> None:

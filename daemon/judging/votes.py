@@ -124,6 +124,11 @@ def fold(lines: Iterable[Line]) -> dict[str, Round]:
     return rounds
 
 
+def count_votes(folder: Path) -> int:
+    """Answers that stand, those of open rounds too."""
+    return sum(len(found.votes) for found in read_rounds(folder).values())
+
+
 def read_votes(folder: Path) -> tuple[Vote, ...]:
     """The votes of a comparison's closed rounds, round by round in the order of the questions."""
     return tuple(_cast(vote) for found in read_rounds(folder).values() if found.is_closed for _, vote in sorted(found.votes.items()))

@@ -88,6 +88,8 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     adapters: tuple[str, ...] = ()
     comparisons: tuple[str, ...] = ()
     sweeps: tuple[str, ...] = ()
+    num_votes: int = 0
+    """Blind votes on its comparisons that stand."""
     error: str = ""
     """What is wrong with its `session.toml`, in words; empty: nothing."""
 

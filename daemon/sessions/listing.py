@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from daemon.judging.votes import VOTES_FILE, count_votes
 from daemon.protocol.commands import SessionRow
 from daemon.protocol.errors import NegError
 from daemon.sessions.reading import read, session_names
@@ -29,6 +30,7 @@ def row(sessions_path: Path, name: str) -> SessionRow:
         adapters=_folders_with(folder / "adapters", "pytorch_lora_weights.safetensors", "learned_embeds.safetensors"),
         comparisons=_folders_with(folder / "comparisons", "summary.json"),
         sweeps=_folders_with(folder / "sweeps", "summary.json"),
+        num_votes=sum(count_votes(path.parent) for path in (folder / "comparisons").glob(f"*/{VOTES_FILE}")),
         error=error,
     )
 

@@ -53,12 +53,20 @@ async def list_sessions(arguments: argparse.Namespace, invocation: Invocation) -
         rows = (await ask(daemon, ListSessions(), Sessions)).sessions
     invocation.output.object({"sessions": rows})
     cells = [
-        (row.name, str(row.num_images), ", ".join(row.adapters), ", ".join(row.comparisons), row.error or row.description) for row in rows
+        (
+            row.name,
+            str(row.num_images),
+            ", ".join(row.adapters),
+            ", ".join(row.comparisons),
+            str(row.num_votes or ""),
+            row.error or row.description,
+        )
+        for row in rows
     ]
     if not cells:
         invocation.output.result("There are no sessions. `negtui new NAME --template toy` makes one.")
         return OK
-    for line in table(("session", "images", "adapters", "comparisons", ""), cells, right=frozenset({1})):
+    for line in table(("session", "images", "adapters", "comparisons", "votes", ""), cells, right=frozenset({1, 4})):
         invocation.output.result(line)
     return OK
 

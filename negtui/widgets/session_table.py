@@ -56,7 +56,7 @@ class SessionTable(DataTable[Text]):
         if is_wide != self._is_wide:
             self._is_wide, self._shown = is_wide, None
             self.clear(columns=True)
-            for heading in ("", "session", "images", "adapters", "compared", "jobs", ""):
+            for heading in ("", "session", "images", "adapters", "compared", "votes", "jobs", ""):
                 self.add_column(heading)
         if self._shown is not None and [name for name, _ in wanted] == [name for name, _ in self._shown]:
             self._update(wanted)
@@ -89,7 +89,7 @@ def cells(row: SessionRow, running_now: str, is_current: bool, is_wide: bool) ->
     adapters = ", ".join(row.adapters) if is_wide else str(len(row.adapters) or "")
     comparisons = ", ".join(row.comparisons) if is_wide else str(len(row.comparisons) or "")
     last = f"! {row.error}" if row.error else row.description
-    texts = (row.name, str(row.num_images or ""), adapters, comparisons, running_now, last)
+    texts = (row.name, str(row.num_images or ""), adapters, comparisons, str(row.num_votes or ""), running_now, last)
     return (">" if is_current else " ", *(" ".join(clean(text).split()) for text in texts))
 
 

@@ -31,7 +31,8 @@ def test_what_runs_is_said_in_the_order_of_the_acts() -> None:
 
 def test_cells_are_clean_and_a_fault_stands_before_the_description() -> None:
     row = SessionRow(name="toy", description="fine", error="line 3:\n\x1b[31mbad", adapters=("a", "b"))
-    assert cells(row, "", True, False) == (">", "toy", "", "2", "", "", "! line 3: bad")
+    assert cells(row, "", True, False) == (">", "toy", "", "2", "", "", "", "! line 3: bad")
+    assert cells(SessionRow(name="toy", num_votes=12), "", False, False)[5] == "12"
     assert cells(row, "", False, True)[3] == "a, b"
     assert cells(SessionRow(name="toy", adapters=("\x1b]52;c;ZXZpbA==",)), "", False, True)[3] == ""
 
