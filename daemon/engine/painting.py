@@ -26,7 +26,6 @@ from daemon.engine.sampling import (
     Stage,
     base_pipeline,
     base_stage,
-    count_steps,
     decode,
     denoise,
     refiner_pipeline,
@@ -139,8 +138,8 @@ class _Batch:
         num_inference_steps = self._requests[0].num_inference_steps
         pipeline = base_pipeline(self._stage("base"), self._residents.settings(self._sources, "base"))
         self._residents.shelf.load(pipeline, [use.sha256 for request in self._requests for use in request.adapters])
-        self._vae, self._num_steps = pipeline.vae, count_steps(pipeline.scheduler, num_inference_steps)
         stage = base_stage(pipeline, num_inference_steps, *self._size, self._split)
+        self._vae, self._num_steps = pipeline.vae, len(stage.scheduler.timesteps)
         latents, generators = self._start(pipeline)
         embeddings = [self._embedded("base", pipeline, request, request.negative_prompt) for request in self._requests]
         latents = self._denoise(stage, latents, embeddings, generators, [acting_in_both(request) for request in self._requests])
@@ -181,7 +180,8 @@ class _Batch:
         for number, one in enumerate(embeddings):
             lengths.setdefault(one.prompt_embeds_1LD.shape[1], []).append(number)
         finished = list(latents)
-        for numbers in lengths.values():
+        stages = [stage, *(stage.again() for _ in range(len(lengths) - 1))]
+        for stage, numbers in zip(stages, lengths.values(), strict=True):
             rows = self._acting(stage.pipeline.unet, [found[number] for number in numbers])
             with rows.attached() if rows else nullcontext():
                 batch = denoise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -53,6 +54,8 @@ def encode_for_base(parts: dict[str, Any], prompt: str, negative_prompt: str | N
     zeros = negative_prompt is None and zeros_when_none
     names = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2")
     compel = CompelForSDXL(SimpleNamespace(**{name: parts[name] for name in names}))
+    for one in (compel.compel_1, compel.compel_2):
+        one.parse_prompt_string = _parsed
     found = compel(prompt, negative_prompt=None if zeros else negative_prompt or "")
     if zeros:
         negative, negative_pooled = torch.zeros_like(found.embeds), torch.zeros_like(found.pooled_embeds)
@@ -72,6 +75,7 @@ def encode_for_refiner(parts: dict[str, Any], prompt: str, negative_prompt: str 
         requires_pooled=True,
         truncate_long_prompts=False,
     )
+    compel.parse_prompt_string = _parsed
     zeros = negative_prompt is None and zeros_when_none
     # One call for both, so that long prompts come back equally long.
     embeds_NLD, pooled_NP = compel([prompt] if zeros else [prompt, negative_prompt or ""])
@@ -80,13 +84,19 @@ def encode_for_refiner(parts: dict[str, Any], prompt: str, negative_prompt: str 
     return PromptEmbeddings(positive, negative, pooled, negative_pooled)
 
 
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """compel's reading of a prompt, once for the check and every encoder: it takes as long as the encoding."""
+    return Compel.parse_prompt_string(text)
+
+
 def _require_readable(prompt: str, negative_prompt: str | None) -> None:
     for text in (prompt, negative_prompt or ""):
         error = check_weighting(text)
         if error is not None:
             raise error
         try:
-            conjunction = Compel.parse_prompt_string(text)
+            conjunction = _parsed(text)
         except Exception as cause:
             raise NegError(
                 "invalid", f"compel cannot read the prompt {text!r}: {cause}"[:600], "Escape brackets with a backslash."

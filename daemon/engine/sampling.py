@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -60,48 +60,59 @@ def refiner_pipeline(parts: dict[str, Any], settings: dict[str, Any]) -> StableD
 
 @dataclass(frozen=True)
 class Stage:
-    """Base or refiner, ready to denoise: its timesteps, and the number of the first one over both."""
+    """Base or refiner, ready to denoise once: its timesteps, and the number of the first one over both."""
 
     pipeline: Any
+    scheduler: Any
     timesteps: Tensor
     first_step: int
     time_ids: dict[str, Tensor]
     """(1, 6) or (1, 5) by branch: sizes, crops, and the refiner's aesthetic scores."""
+    like: Tensor
+    """A weight of its UNet: where, and in which dtype, that computes."""
+
+    def again(self) -> Stage:
+        """The same for other pictures: a scheduler remembers where it is."""
+        return replace(self, scheduler=copy.deepcopy(self.scheduler))
 
 
 def base_stage(
     pipeline: StableDiffusionXLPipeline, num_inference_steps: int, width: int, height: int, denoising_end: float | None
 ) -> Stage:
-    """The base's timesteps, down to `denoising_end` where that is given."""
-    scheduler = pipeline.scheduler
-    scheduler.set_timesteps(num_inference_steps, device=pipeline.unet.device)
-    timesteps = scheduler.timesteps[: count_steps(scheduler, num_inference_steps, denoising_end=denoising_end)]
+    """The base's timesteps, down to `denoising_end` where that is given, as diffusers cuts them."""
+    scheduler, like = pipeline.scheduler, _first_weight(pipeline.unet)
+    scheduler.set_timesteps(num_inference_steps, device=like.device)
+    timesteps = scheduler.timesteps
+    if denoising_end is not None:
+        num_train_timesteps = scheduler.config.num_train_timesteps
+        timesteps = timesteps[timesteps >= round(num_train_timesteps - denoising_end * num_train_timesteps)]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)
     size = (height, width)
-    ids = pipeline._get_add_time_ids(size, (0, 0), size, pipeline.unet.dtype, pipeline.text_encoder_2.config.projection_dim)
-    return Stage(pipeline, timesteps, 0, dict.fromkeys(("negative", "positive"), ids.to(pipeline.unet.device)))
+    ids = pipeline._get_add_time_ids(size, (0, 0), size, like.dtype, pipeline.text_encoder_2.config.projection_dim)
+    return Stage(pipeline, scheduler, timesteps, 0, dict.fromkeys(("negative", "positive"), ids.to(like.device)), like)
 
 
 def refiner_stage(
     pipeline: StableDiffusionXLImg2ImgPipeline, num_inference_steps: int, width: int, height: int, denoising_start: float, first_step: int
 ) -> Stage:
     """The refiner's timesteps from `denoising_start` on; aesthetic scores 6.0 and 2.5, as the pipeline has them."""
-    scheduler = pipeline.scheduler
-    scheduler.set_timesteps(num_inference_steps, device=pipeline.unet.device)
-    timesteps, _ = pipeline.get_timesteps(num_inference_steps, 0.3, pipeline.unet.device, denoising_start=denoising_start)
+    scheduler, like = pipeline.scheduler, _first_weight(pipeline.unet)
+    scheduler.set_timesteps(num_inference_steps, device=like.device)
+    timesteps, _ = pipeline.get_timesteps(num_inference_steps, 0.3, like.device, denoising_start=denoising_start)
     size = (height, width)
     positive, negative = pipeline._get_add_time_ids(
-        size, (0, 0), size, 6.0, 2.5, size, (0, 0), size, pipeline.unet.dtype, pipeline.text_encoder_2.config.projection_dim
+        size, (0, 0), size, 6.0, 2.5, size, (0, 0), size, like.dtype, pipeline.text_encoder_2.config.projection_dim
     )
-    device = pipeline.unet.device
-    return Stage(pipeline, timesteps, first_step, {"negative": negative.to(device), "positive": positive.to(device)})
+    return Stage(
+        pipeline, scheduler, timesteps, first_step, {"negative": negative.to(like.device), "positive": positive.to(like.device)}, like
+    )
 
 
 def start_latents(pipeline: StableDiffusionXLPipeline, width: int, height: int, generator: torch.Generator) -> Tensor:
     """Noise of the first timestep, (1, 4, h, w); drawn on the generator's device. After `base_stage`: the scheduler scales it."""
-    unet = pipeline.unet
-    return pipeline.prepare_latents(1, unet.config.in_channels, height, width, unet.dtype, unet.device, generator)
+    like = _first_weight(pipeline.unet)
+    return pipeline.prepare_latents(1, pipeline.unet.config.in_channels, height, width, like.dtype, like.device, generator)
 
 
 @torch.no_grad()
@@ -118,8 +129,7 @@ def denoise(
 
     `generators` are for schedulers that add noise, one for each picture.
     """
-    # A scheduler remembers where it is; others may come by this stage too.
-    pipeline, scheduler = stage.pipeline, copy.deepcopy(stage.pipeline.scheduler)
+    pipeline, scheduler = stage.pipeline, stage.scheduler
     extra = pipeline.prepare_extra_step_kwargs(list(generators) if len(generators) > 1 else generators[0], 0.0)
     known: dict[tuple[Row, ...], dict[str, Any]] = {}
     for step, timestep in enumerate(stage.timesteps, stage.first_step):
@@ -141,7 +151,7 @@ def decode(pipeline: Any, latents_1CHW: Tensor) -> Image.Image:
     """The picture of finished latents; a VAE that overflows in float16 is in float32 meanwhile."""
     vae = pipeline.vae
     with _precise(vae):
-        latents_1CHW = latents_1CHW.to(vae.dtype)
+        latents_1CHW = latents_1CHW.to(_first_weight(vae).dtype)
         mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
         if mean is not None and std is not None:
             mean_1C11, std_1C11 = (torch.tensor(values).view(1, 4, 1, 1).to(latents_1CHW) for values in (mean, std))
@@ -153,38 +163,28 @@ def decode(pipeline: Any, latents_1CHW: Tensor) -> Image.Image:
     return image
 
 
-def count_steps(scheduler: Any, num_inference_steps: int, denoising_start: float | None = None, denoising_end: float | None = None) -> int:
-    """Calls of the UNet for so many inference steps, or those before `denoising_end` or from `denoising_start` on; as diffusers cuts."""
-    fresh = new_scheduler(scheduler)
-    fresh.set_timesteps(num_inference_steps)
-    share = denoising_end if denoising_start is None else denoising_start
-    if share is None:
-        return len(fresh.timesteps)
-    num_train_timesteps = fresh.config.num_train_timesteps
-    num_late = int((fresh.timesteps < round(num_train_timesteps - share * num_train_timesteps)).sum())
-    if denoising_start is None:
-        return len(fresh.timesteps) - num_late
-    # Of a second order, never from the middle of a step.
-    return num_late + (fresh.order == 2 and num_late % 2 == 0)
-
-
 def _conditions(stage: Stage, rows: Sequence[Row], embeddings: Sequence[PromptEmbeddings], guidances: Sequence[Guidance]) -> dict[str, Any]:
     """What the UNet is told of each row, in the rows' order."""
     words = [embeddings[row.picture].of(row.branch) for row in rows]
-    unet = stage.pipeline.unet
-    dim = unet.config.time_cond_proj_dim
+    dim = stage.pipeline.unet.config.time_cond_proj_dim
     timestep_cond = None
     if dim is not None:
         scales_R = torch.tensor([guidances[row.picture].guidance_scale - 1 for row in rows])
-        timestep_cond = stage.pipeline.get_guidance_scale_embedding(scales_R, embedding_dim=dim).to(unet.device, unet.dtype)
+        timestep_cond = stage.pipeline.get_guidance_scale_embedding(scales_R, embedding_dim=dim).to(stage.like)
     return {
-        "encoder_hidden_states": torch.cat([embeds for embeds, _ in words]).to(unet.device, unet.dtype),
+        "encoder_hidden_states": torch.cat([embeds for embeds, _ in words]).to(stage.like),
         "added_cond_kwargs": {
-            "text_embeds": torch.cat([pooled for _, pooled in words]).to(unet.device, unet.dtype),
+            "text_embeds": torch.cat([pooled for _, pooled in words]).to(stage.like),
             "time_ids": torch.cat([stage.time_ids[row.branch] for row in rows]),
         },
         "timestep_cond": timestep_cond,
     }
+
+
+def _first_weight(module: Any) -> Tensor:
+    """diffusers' own `device` and `dtype` walk through all modules, which a small model feels."""
+    weight: Tensor = next(module.parameters())
+    return weight
 
 
 def _sigma(scheduler: Any) -> float:
@@ -196,11 +196,11 @@ def _sigma(scheduler: Any) -> float:
 @contextmanager
 def _precise(vae: AutoencoderKL) -> Iterator[None]:
     """float32 inside where the VAE overflows in float16; afterwards as it was, whatever happens."""
-    dtype = vae.dtype
+    dtype = _first_weight(vae).dtype
     try:
         if dtype == torch.float16 and vae.config.force_upcast:
             vae.to(dtype=torch.float32)
         yield
     finally:
-        if vae.dtype != dtype:
+        if _first_weight(vae).dtype != dtype:
             vae.to(dtype=dtype)

@@ -53,8 +53,14 @@ def confounds(findings: Findings) -> list[str]:
         and spec.denoising_split is not None
     ):
         found.append("The refiner gets the arm's negative prompt too, so it also differs between arms.")
-    if any(use.weights[0] for arm in arms for use in arm.adapters):
+    if len({(arm.refiner == "none") for arm in arms}) > 1:
+        found.append("Some arms are painted without the refiner: that alone changes texture and sharpness.")
+    if any(all(use.weights) for arm in arms for use in arm.adapters):
         found.append("An adapter acts on both branches of classifier-free guidance: it changes the positive prediction too.")
+    if any(arm.adapters and arm.negative_prompt is None for arm in arms):
+        found.append("An adapter acts on the negative branch also where there is no negative prompt: on zeroed embeddings.")
+    if len({(arm.guidance_scale, arm.guidance_start, arm.guidance_end) for arm in arms}) > 1:
+        found.append("Guidance differs between arms, and changes contrast and saturation by itself: judge arms of the same guidance.")
     if len({block.seed for block in findings.blocks}) == 1:
         found.append("Every prompt was painted with the same single seed.")
     if len({block.prompt for block in findings.blocks}) == 1:

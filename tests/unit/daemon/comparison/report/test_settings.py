@@ -27,3 +27,17 @@ def test_only_what_may_explain_it_here_is_said() -> None:
     assert "both branches" not in clean
     assert "refiner" not in clean
     assert "zeroed" not in clean
+
+
+def test_what_differs_beside_the_adapter_is_said() -> None:
+    windowed, unrefined = replace(ARMS[1], guidance_end=0.5), replace(ARMS[1], refiner="none")
+    assert "Guidance differs between arms" in " ".join(confounds(replace(findings(), arms=(ARMS[1], windowed))))
+    assert "without the refiner" in " ".join(confounds(replace(findings(), arms=(ARMS[1], unrefined))))
+    zeroed = " ".join(confounds(replace(findings(), arms=(ARMS[0], replace(NEGATIVE_ONLY, negative_prompt=None)))))
+    assert "on zeroed embeddings" in zeroed
+    usual = " ".join(confounds(findings()))
+    assert "Guidance differs" not in usual
+    assert "on zeroed embeddings" not in usual
+    assert "without the refiner" not in usual
+    positive_only = replace(ARMS[2], adapters=(AdapterRequest(sha256="ab" * 32, weight=1.0, negative_weight=0.0),))
+    assert "both branches" not in " ".join(confounds(replace(findings(), arms=(*ARMS[:2], positive_only))))
