@@ -34,7 +34,7 @@ from daemon.protocol.specs import CompareJob, ComparisonSpec, ImageRecord, Model
 from daemon.protocol.voting import VoteResults
 from daemon.recipe import JobContext
 
-LAYOUT_VERSION = 7
+LAYOUT_VERSION = 8
 """Goes up when the sheet, the report or a statistic changes, so that they are made again."""
 
 

@@ -107,9 +107,9 @@ def compare(terminal: PtyTerminal) -> None:
     terminal.press("e")
     terminal.wait_for("this block")
     terminal.press("G")
-    terminal.wait_for("interval")
+    terminal.wait_for("cosine_guidance_baseline")
     terminal.press("escape")
-    terminal.wait_for("interval", gone=True)
+    terminal.wait_for("cosine_guidance_baseline", gone=True)
     terminal.press("y")
     terminal.wait_for("Copied: prompt, seed")
     assert "Seed: 0" in terminal.window.clipboard
