@@ -19,7 +19,8 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ KEYS = {
 UNFINISHED = re.compile(rb"\x1b(?:\Z|\[[0-?]*[ -/]*\Z|\][^\x07\x1b]*\x1b?\Z|[(]\Z)", re.DOTALL)
 PICTURE_CELL = re.compile(f"{PLACEHOLDER}[{''.join(MARKS)}]*")
 LEFT_OUT = {"COLUMNS", "LINES", "NO_COLOR", "TMUX", "TMUX_PANE", "STY", "TERM_PROGRAM", "COLORTERM", "SSH_CONNECTION", "SSH_TTY"}
+SLICE_SECONDS = 0.01
+IDLE_SECONDS = 0.2
 BASIC: dict[str, RGB] = {
     "black": (0, 0, 0), "red": (205, 0, 0), "green": (0, 205, 0), "brown": (205, 205, 0), "blue": (0, 0, 238),
     "magenta": (205, 0, 205), "cyan": (0, 205, 205), "white": (229, 229, 229),
@@ -59,7 +62,6 @@ class Window(FakeTerminal):
         self._stream.use_utf8 = True
         self._loading = None
         self._rest = b""
-        self.received = bytearray()
 
     @property
     def text(self) -> str:
@@ -71,14 +73,7 @@ class Window(FakeTerminal):
         lines = (self.screen.buffer[y] for y in range(self.rows))
         return [[_cell(line[x]) for x in range(self.columns)] for line in lines]
 
-    @property
-    def clipboard(self) -> str:
-        """What was last copied by OSC 52."""
-        found = re.findall(rb"\x1b\]52;[a-z]*;([^\x07\x1b]*)", bytes(self.received))
-        return base64.b64decode(found[-1]).decode() if found else ""
-
     def feed(self, content: bytes) -> None:
-        self.received += content
         content = self._rest + content
         end = _num_whole(content)
         self._rest = content[end:]
@@ -119,18 +114,35 @@ class Window(FakeTerminal):
         super()._kitty(command)
 
 
-class PtyTerminal:
-    """`argv` on a pty of so many cells. `press` names keys or gives letters; `wait_for` waits for words, or until something is so."""
+class PtyProgram:
+    """`argv` on a pty, from its making until `close` (`contextlib.closing`), `round_trip` seconds away.
+
+    What it writes is kept in `received`; subclasses look at it and answer what it asks.
+    """
+
+    cell = (10, 20)
+    """Pixels of a cell, as the pty tells them."""
 
     def __init__(
-        self, argv: Sequence[str], environment: Mapping[str, str] | None = None, *, kind: str = "kitty", columns: int = 80, rows: int = 24
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        columns: int = 80,
+        rows: int = 24,
+        round_trip: float = 0.0,
     ) -> None:
-        self.window = type("Window", (Window,), {"kind": kind})(columns, rows)
-        self.lock = threading.RLock()
+        self.argv, self.round_trip = argv, round_trip
+        self.rate: float | None = None
+        """Bytes a second that are taken; None: as fast as they come."""
+        self.received = bytearray()
+        self.lock = threading.Condition()
+        """Held while something is taken; told whenever something was."""
         self._side, descriptor = pty.openpty()
-        _set_size(self._side, columns, rows, self.window.cell)
+        self._set_size(columns, rows)
         own = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
         own |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT), **(environment or {})}
+        self.began = time.perf_counter()
         self.process = subprocess.Popen(
             argv, stdin=descriptor, stdout=descriptor, stderr=descriptor, env=own, start_new_session=True, preexec_fn=_take_terminal
         )
@@ -139,10 +151,9 @@ class PtyTerminal:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    @property
-    def text(self) -> str:
-        with self.lock:
-            return str(self.window.text)
+    def take(self, content: bytes) -> list[bytes]:
+        """Look at what has come; the answers to what it asks, in order."""
+        raise NotImplementedError
 
     def press(self, *keys: str) -> None:
         """Keys by name (`enter`, `ctrl+l`), or letters to type."""
@@ -151,8 +162,86 @@ class PtyTerminal:
 
     def resize(self, columns: int, rows: int) -> None:
         with self.lock:
+            self._set_size(columns, rows)
+
+    def wait_until_still(self, quiet: float = 0.4, seconds: float = 30.0) -> None:
+        """Until nothing has come for a moment."""
+        deadline = time.monotonic() + seconds
+        before = -1
+        while before != (before := len(self.received)):
+            assert time.monotonic() < deadline, "it writes without an end"
+            time.sleep(quiet)
+
+    def close(self) -> None:
+        """End what still runs."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._thread.join(5)
+        with contextlib.suppress(OSError):
+            os.close(self._side)
+
+    def _set_size(self, columns: int, rows: int) -> None:
+        width, height = self.cell
+        fcntl.ioctl(self._side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, columns * width, rows * height))
+
+    def _serve(self) -> None:
+        waiting: deque[tuple[float, bytes]] = deque()
+        while True:
+            while waiting and waiting[0][0] <= time.monotonic():
+                with contextlib.suppress(OSError):
+                    os.write(self._side, waiting.popleft()[1])
+            if not select.select([self._side], [], [], SLICE_SECONDS if waiting else IDLE_SECONDS)[0]:
+                if self.process.poll() is not None:
+                    break
+                continue
+            try:
+                content = os.read(self._side, max(1, int(self.rate * SLICE_SECONDS)) if self.rate else 65_536)
+            except OSError:
+                break
+            if not content:
+                break
+            with self.lock:
+                self.received += content
+                answers = self.take(content)
+                self.lock.notify_all()
+            waiting += [(time.monotonic() + self.round_trip, answer) for answer in answers]
+            if self.rate:
+                time.sleep(len(content) / self.rate)
+        self.is_closed = True
+
+
+class PtyTerminal(PtyProgram):
+    """With a `Window`. `wait_for` waits for words on it, or until something is so."""
+
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str] | None = None, *, kind: str = "kitty", columns: int = 80, rows: int = 24
+    ) -> None:
+        self.window = type("Window", (Window,), {"kind": kind})(columns, rows)
+        self.cell = self.window.cell
+        super().__init__(argv, environment, columns=columns, rows=rows)
+
+    @property
+    def text(self) -> str:
+        with self.lock:
+            return str(self.window.text)
+
+    @property
+    def clipboard(self) -> str:
+        """What was last copied by OSC 52."""
+        found = re.findall(rb"\x1b\]52;[a-z]*;([^\x07\x1b]*)", bytes(self.received))
+        return base64.b64decode(found[-1]).decode() if found else ""
+
+    def take(self, content: bytes) -> list[bytes]:
+        self.window.feed(content)
+        answers, self.window.answers = self.window.answers, []
+        return answers
+
+    def resize(self, columns: int, rows: int) -> None:
+        with self.lock:
             self.window.resize(columns, rows)
-            _set_size(self._side, columns, rows, self.window.cell)
+            super().resize(columns, rows)
 
     def picture(self, *place: int) -> Image.Image:
         """The pixels of a part of the screen: left, top, columns, rows."""
@@ -169,55 +258,6 @@ class PtyTerminal:
             assert time.monotonic() < deadline, f"{wanted if isinstance(wanted, str) else 'it'} did not come; the screen:\n{said}"
             assert not self.is_closed or is_so(), f"the program ended ({self.process.poll()}); the screen:\n{said}"
             time.sleep(0.03)
-
-    def wait_until_still(self, quiet: float = 0.4, seconds: float = 30.0) -> None:
-        """Until nothing has come for a moment."""
-        deadline = time.monotonic() + seconds
-        before = -1
-        while before != (before := len(self.window.received)):
-            assert time.monotonic() < deadline, "it writes without an end"
-            time.sleep(quiet)
-
-    def close(self) -> None:
-        """End what still runs."""
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self._thread.join(5)
-        with contextlib.suppress(OSError):
-            os.close(self._side)
-
-    def _serve(self) -> None:
-        while True:
-            if not select.select([self._side], [], [], 0.2)[0]:
-                if self.process.poll() is not None:
-                    break
-                continue
-            try:
-                content = os.read(self._side, 65_536)
-            except OSError:
-                break
-            if not content:
-                break
-            with self.lock:
-                self.window.feed(content)
-                answers = b"".join(self.window.answers)
-                self.window.answers.clear()
-            if answers:
-                with contextlib.suppress(OSError):
-                    os.write(self._side, answers)
-        self.is_closed = True
-
-
-@contextlib.contextmanager
-def on_pty(argv: Sequence[str], environment: Mapping[str, str] | None = None, **named: Any) -> Iterator[PtyTerminal]:
-    """A `PtyTerminal` for a block."""
-    terminal = PtyTerminal(argv, environment, **named)
-    try:
-        yield terminal
-    finally:
-        terminal.close()
 
 
 def _num_whole(content: bytes) -> int:
@@ -249,10 +289,6 @@ def _colour(name: str) -> RGB | None:
     if re.fullmatch(r"[0-9a-f]{6}", name):
         return int(name[:2], 16), int(name[2:4], 16), int(name[4:], 16)
     return BASIC.get(name.removeprefix("bright"))
-
-
-def _set_size(descriptor: int, columns: int, rows: int, cell: tuple[int, int]) -> None:
-    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, columns * cell[0], rows * cell[1]))
 
 
 def _take_terminal() -> None:

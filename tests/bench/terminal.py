@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench.pty_terminal import PtyTerminal
+from tests.bench.metered_terminal import MeteredTerminal
 from tests.bench.terminal_pictures import picture_rows
 from tests.sample_pictures import busy, typical
 from tests.scripted_terminal import KITTY_TERMINAL, ScriptedTerminal, left_over
@@ -33,7 +34,7 @@ OTHERS = Path(__file__).with_name("terminal_rivals.py")
 LINE = 250_000
 """Bytes a second of a line of 2 Mbit/s."""
 ROUND_TRIPS = (0.0, 0.05, 0.15, 0.3)
-CHARTS_SIZE = (200, 60)
+CHARTS_SIZE = {"columns": 200, "rows": 60}
 
 
 @dataclass
@@ -64,8 +65,8 @@ class Others:
         self.bytes: dict[str, int] = {}
         self.milliseconds: list[float] = []
 
-    def terminal(self, mode: str, *arguments: str, **given: object) -> PtyTerminal:
-        return PtyTerminal([self.python, str(OTHERS), mode, *arguments], environment(), **given)  # type: ignore[arg-type]
+    def terminal(self, mode: str, *arguments: str, **given: object) -> MeteredTerminal:
+        return MeteredTerminal([self.python, str(OTHERS), mode, *arguments], environment(), **given)  # type: ignore[arg-type]
 
     def said(self, name: str) -> str:
         if not self.python:
@@ -77,24 +78,24 @@ class Others:
         with tempfile.TemporaryDirectory() as folder:
             busy().save(Path(folder) / "a.png")
             typical().save(Path(folder) / "d.png")
-            with self.terminal("picture", folder, size=(80, 41)).running() as terminal:
+            with closing(self.terminal("picture", folder, columns=80, rows=41)) as terminal:
                 terminal.wait_for(b"line")
-                terminal.settle()
-                acts = (("first a", b"a"), ("first d", b"d"), ("return", b"a"), ("again", b"r"), ("confirm", b"mm"), ("scroll", b"s"))
+                terminal.wait_until_still(0.7)
+                acts = (("first a", "a"), ("first d", "d"), ("return", "a"), ("again", "r"), ("confirm", "mm"), ("scroll", "s"))
                 for name, keys in acts:
                     terminal.mark()
                     for key in keys:
-                        terminal.act(bytes([key]))
+                        terminal.act(key)
                     self.bytes[name] = terminal.num_bytes
-            with self.terminal("picture", folder, size=(80, 41)).running() as terminal:
+            with closing(self.terminal("picture", folder, columns=80, rows=41)) as terminal:
                 terminal.wait_for(b"line")
-                terminal.settle()
+                terminal.wait_until_still(0.7)
                 terminal.rate = LINE
-                for key in (b"a", b"d", b"a"):
+                for key in "ada":
                     terminal.press(key)
                     time.sleep(0.3)
-                    self.milliseconds.append(1000 * terminal.paint_seconds(b"c"))
-                    terminal.settle(1.5)
+                    self.milliseconds.append(1000 * terminal.paint_seconds("c"))
+                    terminal.wait_until_still(1.5)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -105,8 +106,8 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "SSH_CONNECTION": "a 1 b 22", "TEXTUAL_ANIMATIONS": "none", **more}
 
 
-def stage(mode: str, **given: object) -> PtyTerminal:
-    return PtyTerminal([sys.executable, str(STAGE), mode], environment(), **given)  # type: ignore[arg-type]
+def stage(mode: str, **given: object) -> MeteredTerminal:
+    return MeteredTerminal([sys.executable, str(STAGE), mode], environment(), **given)  # type: ignore[arg-type]
 
 
 def picture_figures(others: Others) -> Iterator[Figure]:
@@ -130,14 +131,14 @@ def picture_figures(others: Others) -> Iterator[Figure]:
 
 
 def idle_figures(others: Others) -> Iterator[Figure]:
-    with stage("idle").running() as terminal:
+    with closing(stage("idle")) as terminal:
         terminal.wait_for(b"toy")
-        terminal.settle()
+        terminal.wait_until_still(0.7)
         terminal.mark()
         time.sleep(10.0)
         yield Figure("idle", terminal.num_bytes / 10, 0, "B/s")
         used = terminal.cpu_seconds()
-        taken = [terminal.paint_seconds(b"jjjkkk"[number % 6 : number % 6 + 1]) for number in range(90)]
+        taken = [terminal.paint_seconds("jjjkkk"[number % 6]) for number in range(90)]
         used = terminal.cpu_seconds() - used
     yield Figure("key to paint, idle, 95th percentile", 1000 * percentile(taken), 35, "ms")
     yield Figure("the same: median", 1000 * statistics.median(taken), None, "ms")
@@ -147,34 +148,34 @@ def idle_figures(others: Others) -> Iterator[Figure]:
 def busy_figures(others: Others) -> Iterator[Figure]:
     """A picture after the other is opened on a slow line; keys are pressed while it goes out."""
     taken: list[float] = []
-    with stage("pictures", size=(80, 41)).running() as terminal:
+    with closing(stage("pictures", columns=80, rows=41)) as terminal:
         terminal.wait_for(b"24 pictures")
-        terminal.settle(1.5)
-        terminal.press(b"f")
-        terminal.settle(1.5)
+        terminal.wait_until_still(1.5)
+        terminal.press("f")
+        terminal.wait_until_still(1.5)
         terminal.rate = LINE
         for _ in range(15):
-            terminal.press(b"l")
+            terminal.press("l")
             time.sleep(0.5)
             for _ in range(2):
-                taken.append(terminal.paint_seconds(b" "))
+                taken.append(terminal.paint_seconds(" "))
                 time.sleep(0.1)
-            terminal.settle(1.0)
+            terminal.wait_until_still(1.0)
     other = f"{max(others.milliseconds):.0f} ms" if others.milliseconds else others.said("")
     yield Figure("key to paint while a picture goes out at 2 Mbit/s, 95th percentile", 1000 * percentile(taken), 400, "ms", other)
 
 
 def chart_figures(others: Others) -> Iterator[Figure]:
-    ours = _load(stage("charts", size=CHARTS_SIZE), b"held_out_loss")
-    other = _load(others.terminal("charts", size=CHARTS_SIZE), b"it/s") if others.python else None
+    ours = _load(stage("charts", **CHARTS_SIZE), b"held_out_loss")
+    other = _load(others.terminal("charts", **CHARTS_SIZE), b"it/s") if others.python else None
     said = [others.said("")] * 2 if other is None else [f"{other[0]:,.0f} B/s", f"{other[1]:.0f} %"]
     yield Figure("four charts at 4 Hz, numbers at 2 Hz: bytes", ours[0], 10_000, "B/s", said[0])
     yield Figure("four charts at 4 Hz, numbers at 2 Hz: processor", ours[1], 10, "%", said[1])
 
 
-def _load(terminal: PtyTerminal, text: bytes, seconds: float = 20.0) -> tuple[float, float]:
+def _load(terminal: MeteredTerminal, text: bytes, seconds: float = 20.0) -> tuple[float, float]:
     """(bytes a second, per cent of a processor) of a program that goes on by itself."""
-    with terminal.running():
+    with closing(terminal):
         terminal.wait_for(text)
         time.sleep(5.0)
         terminal.mark()
@@ -198,7 +199,7 @@ def start_figures(others: Others) -> Iterator[Figure]:
             subprocess.run([*command, *words], env=here, check=True, stdout=subprocess.DEVNULL)
         paints = []
         for _ in range(7):
-            with PtyTerminal(command, here).running() as terminal:
+            with closing(MeteredTerminal(command, here)) as terminal:
                 paints.append((terminal.wait_for(b"first"), terminal.cpu_seconds()))
         subprocess.run([*command, "daemon", "stop"], env=here, check=True, stdout=subprocess.DEVNULL)
     yield Figure("first useful paint: the sessions, on a daemon that runs", statistics.median(one[0] for one in paints), 1.0, "s")
@@ -214,9 +215,9 @@ def _seconds(arguments: list[str]) -> tuple[float, float]:
 
 
 def memory_figures(others: Others) -> Iterator[Figure]:
-    with stage("hour", size=(120, 40)).running() as terminal:
+    with closing(stage("hour", columns=120, rows=40)) as terminal:
         terminal.wait_for(b"the_hour_is_over", 400.0)
-        terminal.settle(2.0)
+        terminal.wait_until_still(2.0)
         yield Figure("resident memory after an hour of training, told in seconds", terminal.resident_bytes() / 2**20, 90, "MiB")
 
 
@@ -234,7 +235,7 @@ def probe_figures(others: Others) -> Iterator[Figure]:
             wrong.append(round_trip)
     said = []
     for round_trip in ROUND_TRIPS if others.python else ():
-        with others.terminal("probe", round_trip=round_trip).running() as there:
+        with closing(others.terminal("probe", round_trip=round_trip)) as there:
             there.wait_for(b" END")
             chosen, _, left_count = there.received.rpartition(b"CHOSE ")[2].decode().split()[:3]
         if chosen != "tgp" or left_count != "0":

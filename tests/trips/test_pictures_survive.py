@@ -7,6 +7,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from tests.fake_terminal import difference
 from tests.gallery import hang
-from tests.pty_terminal import NEGTUI, PtyTerminal, on_pty
+from tests.pty_terminal import NEGTUI, PtyTerminal
 
 NEAR = 6.0
 """Mean difference of a channel, of 255, up to which two pictures are one: a thumbnail, scaled twice."""
@@ -49,7 +50,7 @@ def are_shown(terminal: PtyTerminal, pictures: Sequence[Image.Image]) -> bool:
 
 
 def num_sent(terminal: PtyTerminal) -> int:
-    return bytes(terminal.window.received).count(b"a=t,")
+    return bytes(terminal.received).count(b"a=t,")
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_pictures_survive_what_happens_on_the_screen(front: Any, photos: list[Im
     def still_there() -> bool:
         return are_shown(terminal, photos)
 
-    with on_pty([*NEGTUI, "--workspace", str(front.places.workspace)]) as terminal:
+    with closing(PtyTerminal([*NEGTUI, "--workspace", str(front.places.workspace)])) as terminal:
         open_dataset(terminal, photos)
         assert num_sent(terminal) == 2
 
@@ -107,7 +108,7 @@ def test_pictures_survive_what_happens_on_the_screen(front: Any, photos: list[Im
 
 
 def test_pictures_are_back_after_the_shell_had_the_terminal(front: Any, photos: list[Image.Image]) -> None:
-    with on_pty(["bash", "--norc", "-i"], {"PS1": "shell> "}) as terminal:
+    with closing(PtyTerminal(["bash", "--norc", "-i"], {"PS1": "shell> "})) as terminal:
         terminal.wait_for("shell>")
         terminal.press(" ".join([*NEGTUI, "--workspace", str(front.places.workspace)]), "enter")
         open_dataset(terminal, photos)
@@ -126,11 +127,11 @@ def test_pictures_survive_detaching_from_tmux_and_attaching_elsewhere(front: Any
     (tmp_path / "tmux.conf").write_text(TMUX_CONF)
     tmux = ["tmux", "-L", f"negtui-{secrets.token_hex(4)}", "-f", str(tmp_path / "tmux.conf")]
     try:
-        with on_pty([*tmux, "new-session", *NEGTUI, "--workspace", str(front.places.workspace)]) as terminal:
+        with closing(PtyTerminal([*tmux, "new-session", *NEGTUI, "--workspace", str(front.places.workspace)])) as terminal:
             open_dataset(terminal, photos)
             terminal.press("ctrl+b", "d")
             terminal.wait_for("detached")
-        with on_pty([*tmux, "attach"]) as terminal:
+        with closing(PtyTerminal([*tmux, "attach"])) as terminal:
             terminal.wait_for("2 pictures")
             terminal.wait_for(lambda: are_shown(terminal, photos))
     finally:

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import signal
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from negtui.pixels.kitty import PIECE
 from negtui.pixels.writer import WINDOW_BYTES
 from tests.gallery import hang
-from tests.pty_terminal import NEGTUI, PtyTerminal, on_pty
+from tests.pty_terminal import NEGTUI, PtyTerminal
 from tests.slow_link import BUFFER_BYTES, SlowLink
 from tests.trips.test_ssh import SSHD, Sshd, sshd, tunnel_pids  # noqa: F401
 
@@ -39,7 +40,7 @@ def remote(front: Any, server: Sshd, port: int) -> list[str]:
 
 
 def num_begun(terminal: PtyTerminal) -> int:
-    return bytes(terminal.window.received).count(b"a=t,")
+    return bytes(terminal.received).count(b"a=t,")
 
 
 def arrived(terminal: PtyTerminal) -> bool:
@@ -52,7 +53,7 @@ def arrived(terminal: PtyTerminal) -> bool:
 def test_the_right_backend_and_no_answer_read_as_a_key(front: Any, sshd: Sshd, kind: str, backend: str) -> None:  # noqa: F811
     hang(front.places.sessions_path / "fake", 2)
     link = SlowLink(sshd.port, bits_per_second=BITS_PER_SECOND, round_trip_seconds=ROUND_TRIP_SECONDS)
-    with link.open() as port, on_pty(remote(front, sshd, port), kind=kind) as terminal:
+    with link.open() as port, closing(PtyTerminal(remote(front, sshd, port), kind=kind)) as terminal:
         terminal.wait_for("connected")
         terminal.wait_until_still()
         assert f"pictures {backend}" in terminal.text
@@ -66,7 +67,7 @@ def test_the_right_backend_and_no_answer_read_as_a_key(front: Any, sshd: Sshd, k
 def test_a_key_is_painted_among_the_bytes_of_a_picture(front: Any, sshd: Sshd) -> None:  # noqa: F811
     hang(front.places.sessions_path / "fake", 2, side=1024, roughness=1.2)
     link = SlowLink(sshd.port, bits_per_second=SLOWER, round_trip_seconds=ROUND_TRIP_SECONDS)
-    with link.open() as port, on_pty(remote(front, sshd, port), columns=160, rows=50) as terminal:
+    with link.open() as port, closing(PtyTerminal(remote(front, sshd, port), columns=160, rows=50)) as terminal:
         terminal.wait_for("connected")
         terminal.press("2")
         terminal.wait_for("2 pictures", 90)
@@ -89,7 +90,7 @@ def test_jobs_of_a_daemon_behind_ssh_are_given_and_followed(front: Any, sshd: Ss
     step = {"num_images": 6, "step_seconds": 2.0}
     text = f'[model]\nbase = "toy"\n[synthesis]\nkeywords = ["fake"]\nnegative_prompt = {json.dumps(json.dumps(step))}\n'
     (front.places.sessions_path / "fake/session.toml").write_text(text)
-    with on_pty([*NEGTUI, "--connect", f"{sshd.url}{front.places.workspace}"]) as terminal:
+    with closing(PtyTerminal([*NEGTUI, "--connect", f"{sshd.url}{front.places.workspace}"])) as terminal:
         terminal.wait_for("connected", 60)
         terminal.press("2")
         terminal.wait_for("no pictures yet")

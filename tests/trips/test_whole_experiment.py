@@ -9,12 +9,13 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.faults.workshop import Workshop
-from tests.pty_terminal import NEGTUI, PtyTerminal, on_pty
+from tests.pty_terminal import NEGTUI, PtyTerminal
 
 SECONDS = 180.0
 NUM_STEPS = 40
@@ -112,20 +113,20 @@ def compare(terminal: PtyTerminal) -> None:
     terminal.wait_for("cosine_guidance_baseline", gone=True)
     terminal.press("y")
     terminal.wait_for("Copied: prompt, seed")
-    assert "Seed: 0" in terminal.window.clipboard
+    assert "Seed: 0" in terminal.clipboard
 
 
 def test_from_a_new_session_to_the_verdict_by_keys_alone(workshop: Workshop) -> None:
     argv = [*NEGTUI, "--workspace", str(workshop.folder)]
-    with on_pty([*argv, "--read-only"], columns=120, rows=40) as onlooker:
-        with on_pty(argv) as terminal:
+    with closing(PtyTerminal([*argv, "--read-only"], columns=120, rows=40)) as onlooker:
+        with closing(PtyTerminal(argv)) as terminal:
             make_session(terminal)
             paint(terminal)
             train_and_kill(terminal)
         onlooker.wait_for("tiny")
         onlooker.press("r")
         onlooker.wait_for("Opened with --read-only")
-        with on_pty(argv) as terminal:
+        with closing(PtyTerminal(argv)) as terminal:
             assert curve(terminal) == curve(onlooker)
             compare(terminal)
             workshop.kill_front()
