@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from daemon.engine.models import LocalEngine
+from daemon.models import working_bytes
 from daemon.protocol.specs import AdapterRequest, ImageRequest, ModelSpec
 
 MakeRequest = Callable[..., ImageRequest]
@@ -79,3 +83,19 @@ def test_what_lies_in_memory_is_told_with_its_bytes_and_given_back(
     assert engine.gpu_bytes() is None
     engine.close()
     assert engine.residents() == ()
+
+
+@pytest.mark.parametrize(("room", "number"), [(9.0, 3), (2.0, 3), (1.6, 2), (1.0, 1), (0.0, 1)])
+def test_on_a_gpu_as_many_pictures_are_painted_together_as_fit_beside_base_and_refiner(
+    engine: LocalEngine, model: ModelSpec, monkeypatch: pytest.MonkeyPatch, room: float, number: int
+) -> None:
+    import daemon.engine.residents as module
+
+    residents, sources = engine._loaded(), dataclasses.replace(engine._sources(model), device="cuda")
+    parts = sum(residents._bytes_of(sources, role, list(residents.keys(sources, role))) for role in ("base", "refiner"))
+    budget = parts + int(room * working_bytes(1024, 1024, "float32"))
+    monkeypatch.setattr(module, "device_budget", lambda device, working: budget - working)
+    assert residents.num_together(sources, 1024, 1024, 3) == number
+    assert residents.num_together(dataclasses.replace(sources, device="cpu"), 1024, 1024, 3) == 1
+    monkeypatch.setenv("NEGTUI_PICTURES_TOGETHER", "2")
+    assert residents.num_together(sources, 1024, 1024, 3) == 2
