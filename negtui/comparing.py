@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageChops, ImageStat
 
 from daemon.protocol.commands import ComparedArm, ComparedBlock, ComparedCell, ComparisonAnswer
-from daemon.protocol.events import Effect, ImageSaved
+from daemon.protocol.effects import Effect
+from daemon.protocol.events import ImageSaved
 from negtui.findings import claim_lines, claim_verdicts, diagnosis_lines
 from negtui.output import clean
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from daemon.protocol.diagnosis import CURVES, ArmGuidance, Diagnosis
-from daemon.protocol.events import Claim, Effect
+from daemon.protocol.effects import Claim, Effect
 from negtui.output import clean, quantity, table
 from negtui.widgets.spark import spark
 

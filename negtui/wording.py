@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from daemon.protocol.effects import Effect
 from daemon.protocol.events import (
     AdapterSaved,
     AnyEvent,
     CellStopped,
     CheckpointSaved,
     ComparisonSaved,
-    Effect,
     ImageSaved,
     JobAccepted,
     JobRow,

@@ -37,8 +37,9 @@ from daemon.protocol.commands import (
     Submitted,
     Welcome,
 )
+from daemon.protocol.effects import Effect
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import AdapterSaved, AnyEvent, ComparisonSaved, Effect, ImageSaved, JobRow, JobStateChanged, State, StepProgress
+from daemon.protocol.events import AdapterSaved, AnyEvent, ComparisonSaved, ImageSaved, JobRow, JobStateChanged, State, StepProgress
 from daemon.protocol.specs import ImageRecord, ImageRequest, JobSpec, SessionSpec, job_specs
 from negtui import cli
 from negtui.commands.invocation import Told, Unreachable

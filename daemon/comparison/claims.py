@@ -18,7 +18,7 @@ from daemon.comparison.effects import CellValues, find_effect, signed
 from daemon.comparison.metrics import METRICS, present
 from daemon.comparison.plan import Block
 from daemon.comparison.stats import MIN_HELD_CLUSTERS
-from daemon.protocol.events import Claim, ClaimVerdict, Effect
+from daemon.protocol.effects import Claim, ClaimVerdict, Effect
 
 
 class ClaimedArm(Protocol):

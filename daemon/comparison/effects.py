@@ -8,7 +8,7 @@ from typing import Literal
 from daemon.comparison.metrics import METRICS, QUALITY, Values, present
 from daemon.comparison.plan import Block
 from daemon.comparison.stats import MIN_CLUSTERS, MIN_HELD_CLUSTERS, Interval, held_bootstrap, paired_bootstrap
-from daemon.protocol.events import Effect
+from daemon.protocol.effects import Effect
 
 CellValues = Mapping[tuple[int, str], Values]
 """(block's index, arm's name) -> figures by metric name."""

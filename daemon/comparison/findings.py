@@ -11,7 +11,7 @@ from daemon.comparison.metrics import Values
 from daemon.comparison.plan import Block
 from daemon.engine.base import ModelIdentity
 from daemon.protocol.diagnosis import Diagnosis
-from daemon.protocol.events import Claim, Effect
+from daemon.protocol.effects import Claim, Effect
 from daemon.protocol.specs import CompareJob
 from daemon.protocol.voting import VoteResults
 

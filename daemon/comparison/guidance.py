@@ -6,12 +6,16 @@ What each curve is, is said in `daemon.protocol.diagnosis.CURVES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from daemon.engine.base import Floats, Prediction
+from daemon.engine.base import Prediction
 from daemon.protocol.diagnosis import CURVES, ArmGuidance
+
+if TYPE_CHECKING:
+    from daemon.engine.base import Floats
 
 Map = npt.NDArray[np.float64]
 Curve = tuple[float | None, ...]

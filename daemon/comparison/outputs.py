@@ -18,7 +18,7 @@ from daemon.comparison.report.page import render_page
 from daemon.comparison.report.settings import settings
 from daemon.manifest import write_manifest
 from daemon.protocol.diagnosis import Diagnosis
-from daemon.protocol.events import Claim, Effect
+from daemon.protocol.effects import Claim, Effect
 from daemon.protocol.specs import ImageRecord, ImageRequest
 
 DIAGNOSIS_FILE = "diagnosis.json"

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from daemon.protocol.events import ResidentPart
 from daemon.protocol.fields import Spec
 from daemon.protocol.specs import ImageRequest, ModelSpec
+
+if TYPE_CHECKING:
+    # Only for those who read types: the front, which wants the identity of models, starts without numpy.
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float32]
 
 
 class ModelIdentity(Spec, frozen=True, kw_only=True):
@@ -27,9 +32,6 @@ class ModelIdentity(Spec, frozen=True, kw_only=True):
     vae_sha256: str | None = None
     """Only where `ModelSpec.vae` replaces the VAE."""
     torch_dtype: Literal["float32", "float16", "bfloat16"]
-
-
-Floats = npt.NDArray[np.float32]
 
 
 class Prediction(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,11 +16,14 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from PIL import Image
 from torch import Tensor, nn
 
-from daemon.engine.base import Floats, Prediction, Trajectory
+from daemon.engine.base import Prediction, Trajectory
 from daemon.engine.parts import Sources
 from daemon.engine.residents import Residents
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRequest
+
+if TYPE_CHECKING:
+    from daemon.engine.base import Floats
 
 
 def watch(residents: Residents, sources: Sources, request: ImageRequest, paint: Callable[[], Image.Image]) -> Trajectory:

@@ -123,18 +123,16 @@ class Daemon:
             router.open()
             stack.push_async_callback(router.close)
         stack.callback(flow.close)
-        tasks = [
-            asyncio.create_task(part, name=name)
-            for name, part in {
-                "events": flow.run(),
-                "sessions": watch.run(),
-                "gauges": tell_gauges(find_gpu, flow.tell, lambda: flow.is_watched),
-                "lag": self._measure_lag(),
-                "leftovers": _remove(leftovers),
-                "house": self._keep_house((ctl, blob)),
-                "watchdog": systemd.feed_watchdog(lambda: store.read(lambda connection: connection.execute("SELECT 1").fetchone())),
-            }.items()
-        ]
+        parts = {
+            "events": flow.run(),
+            "sessions": watch.run(),
+            "gauges": tell_gauges(find_gpu, flow.tell, lambda: flow.is_watched),
+            "lag": self._measure_lag(),
+            "leftovers": _remove(leftovers),
+            "house": self._keep_house((ctl, blob)),
+            "watchdog": systemd.feed_watchdog(lambda: store.read(lambda connection: connection.execute("SELECT 1").fetchone())),
+        }
+        tasks = [asyncio.create_task(part, name=name) for name, part in parts.items()]
         stack.push_async_callback(_cancel, tasks)
         systemd.notify("READY=1")
         log.info("Serving %s at %s (process %d).", places.workspace, places.runtime_path, os.getpid())

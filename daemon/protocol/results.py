@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from daemon.protocol.diagnosis import Diagnosis
+from daemon.protocol.effects import Claim, Effect
 from daemon.protocol.errors import ErrorDetail
-from daemon.protocol.events import Claim, Effect, JobRow, Mark
+from daemon.protocol.events import JobRow, Mark
 from daemon.protocol.fields import Prompt
 from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, ImageRecord, SessionSpec
 from daemon.protocol.sweeps import SweepTable

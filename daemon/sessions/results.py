@@ -18,7 +18,7 @@ from daemon.protocol import codec
 from daemon.protocol.commands import ComparedArm, ComparedBlock, ComparedCell, ComparisonAnswer, ReadComparison
 from daemon.protocol.errors import NegError
 from daemon.protocol.diagnosis import Diagnosis
-from daemon.protocol.events import Claim, Effect
+from daemon.protocol.effects import Claim, Effect
 from daemon.sessions.allowed import did_you_mean
 from daemon.sessions.reading import require_session
 

@@ -18,7 +18,8 @@ import msgspec
 from daemon import sessions
 from daemon.config import places
 from daemon.protocol.commands import Submit, Submitted
-from daemon.protocol.events import ComparisonSaved, Effect, JobStateChanged
+from daemon.protocol.effects import Effect
+from daemon.protocol.events import ComparisonSaved, JobStateChanged
 from daemon.protocol.specs import AdapterUse, ArmSpec, CompareJob, JobSpec, SessionSpec, SynthesizeJob, TrainJob
 from negtui.client import Client
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daemon.protocol.events import Effect
+from daemon.protocol.effects import Effect
 
 MARGIN = 0.06
 MAX_TICKS = 5

@@ -10,7 +10,7 @@ from daemon.comparison.claims import find_roles
 from daemon.comparison.effects import figure, signed
 from daemon.comparison.findings import Findings
 from daemon.judging.verdicts import percent
-from daemon.protocol.events import Effect
+from daemon.protocol.effects import Effect
 
 Tone = Literal["good", "bad", "open"]
 

@@ -11,7 +11,7 @@ from daemon.comparison.metrics import present
 from daemon.comparison.report.headline import find_headline
 from daemon.comparison.report.settings import confounds, settings
 from daemon.judging.verdicts import percent
-from daemon.protocol.events import Claim, Effect
+from daemon.protocol.effects import Claim, Effect
 from daemon.protocol.voting import Preference
 
 EFFECT_HEADINGS = ("metric", "arm", "against", "means", "difference", "95 % interval", "blocks", "reading")

@@ -25,7 +25,7 @@ from daemon.comparison.report.pictures import choose_shown, data_uri, picture_pa
 from daemon.comparison.report.settings import confounds, settings
 from daemon.comparison.report.votes import strength_axis
 from daemon.judging.verdicts import percent
-from daemon.protocol.events import Effect
+from daemon.protocol.effects import Effect
 
 FOLDER = Path(__file__).parent
 SMALL_PIXELS = 256

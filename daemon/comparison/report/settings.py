@@ -37,7 +37,7 @@ def _weights(use: AdapterRequest) -> str:
 
 
 def confounds(findings: Findings) -> list[str]:
-    """What else than the adapter may explain a difference between these arms; see `method.md`, section 2."""
+    """What else than the adapter may explain a difference between these arms, as `docs/arms.md` tells."""
     arms, spec = findings.arms, findings.job.comparison
     negatives = {arm.negative_prompt for arm in arms}
     found = []

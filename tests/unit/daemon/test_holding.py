@@ -1,11 +1,11 @@
 import pytest
 
 from daemon.engine.base import GpuBytes
+from daemon.failures import explain
 from daemon.holding import Holding, require_holder
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ResidentPart, Residents
 from daemon.protocol.specs import ModelSpec
-from daemon.worker import explain
 
 PART = ResidentPart(name="unet", kind="base", num_bytes=5, device="cuda")
 

@@ -1,9 +1,7 @@
-import errno
-import os
 import socket
-import sqlite3
 import threading
 import time
+import typing
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,8 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.events import AnyEvent, ImageSaved, ResidentPart, StepProgress
 from daemon.protocol.link import Alive, FromWorker, InterruptUnit, OrderUnit, RunUnit, StopWorker, UnitEnded, UnitTold, WatchPreviews
 from daemon.protocol.orders import Checkpoint, LearningRate, Sample
-from daemon.protocol.specs import ModelSpec
+from daemon.protocol.specs import JobSpec, ModelSpec
 from tests import fake_recipes
-from tests.fake_recipes import OutOfMemoryError
 
 
 class Front:
@@ -272,49 +269,8 @@ def test_an_unknown_kind_is_said(session_path: Path) -> None:
 
 def test_every_kind_of_job_has_a_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "load", lambda reference: reference)
-    assert {worker.find_recipe(kind) for kind in ("synthesize", "train", "compare")} == set(worker.RECIPES.values())
-
-
-class AcceleratorError(RuntimeError):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("error", "oom", "cuda"),
-    [
-        (OutOfMemoryError("x"), True, False),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), True, False),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), False, True),
-        (AcceleratorError("x"), False, True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"), False, True),
-        (RuntimeError("sizes do not match"), False, False),
-        (ValueError("CUDA error in a prompt"), False, False),
-    ],
-)
-def test_errors_of_the_gpu_are_told_apart(error: Exception, oom: bool, cuda: bool) -> None:
-    assert worker.is_gpu_oom(error) == oom
-    assert (worker.is_cuda_error(error) and not worker.is_gpu_oom(error)) == cuda
-
-
-@pytest.mark.parametrize(
-    "error",
-    [OSError(errno.ENOSPC, "m"), OSError(errno.EDQUOT, "m"), sqlite3.OperationalError("database or disk is full")],
-)
-def test_every_way_of_saying_disk_full(error: Exception) -> None:
-    assert worker.explain(error).code == "disk_full"
-
-
-def test_a_cuda_error_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Ended(Exception):
-        pass
-
-    def end(code: int) -> None:
-        raise Ended(code)
-
-    monkeypatch.setattr(os, "_exit", end)
-    monkeypatch.setattr(worker.logging, "shutdown", lambda: None)
-    with pytest.raises(Ended, match="70"):
-        worker.explain(RuntimeError("CUDA error: device-side assert triggered"))
+    kinds = [kind.__struct_config__.tag for kind in typing.get_args(JobSpec)]
+    assert {worker.find_recipe(kind) for kind in kinds} == set(worker.RECIPES.values())
 
 
 def test_a_line_without_a_front_ends_the_process(front: Front) -> None:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from daemon.protocol.commands import ComparisonAnswer, ReadComparison
 from daemon.protocol.diagnosis import ArmGuidance, Diagnosis
-from daemon.protocol.events import Claim, ImageSaved
+from daemon.protocol.effects import Claim
+from daemon.protocol.events import ImageSaved
 from negtui import comparing
 from negtui.comparing import Looking
 from tests.curation_daemon import ARMS, CurationDaemon, painting, record

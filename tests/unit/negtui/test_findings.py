@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.protocol.diagnosis import ArmGuidance, Diagnosis, TrainingCurves
-from daemon.protocol.events import Claim, Effect
+from daemon.protocol.effects import Claim, Effect
 from negtui import findings
 
 

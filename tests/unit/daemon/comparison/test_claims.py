@@ -8,7 +8,7 @@ import pytest
 from daemon.comparison.claims import OPTIONAL, STATEMENTS, Roles, find_claims, find_roles
 from daemon.comparison.metrics import METRICS
 from daemon.comparison.plan import Block
-from daemon.protocol.events import Claim
+from daemon.protocol.effects import Claim
 
 NAMES = ("baseline", "placebo", "target")
 ROLES = Roles("target", "baseline", "placebo")

@@ -14,7 +14,7 @@ from daemon.comparison.effects import (
     verdict_in_words,
 )
 from daemon.comparison.plan import Block
-from daemon.protocol.events import Effect
+from daemon.protocol.effects import Effect
 
 NAMES = ("baseline", "placebo", "target")
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from daemon.protocol.events import AdapterSaved, AnyEvent, Claim, ComparisonSaved, JobRow
+from daemon.protocol.effects import Claim
+from daemon.protocol.events import AdapterSaved, AnyEvent, ComparisonSaved, JobRow
 from tests.fake_daemon import FakeDaemon, call, good
 
 

@@ -8,7 +8,7 @@ from painting import IDENTITY
 from daemon.comparison.arms import Arm
 from daemon.comparison.findings import Findings
 from daemon.comparison.plan import Block
-from daemon.protocol.events import Effect
+from daemon.protocol.effects import Effect
 from daemon.protocol.specs import AdapterRequest
 
 BLOCKS = (Block(0, "a star", 1), Block(1, "a | pipe\n# and *stars*", 2))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.comparison.report.forest import MAX_TICKS, SHARES, find_axis
-from daemon.protocol.events import Effect
+from daemon.protocol.effects import Effect
 
 
 def effect(low: float, high: float) -> Effect:
