@@ -36,6 +36,8 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
     TITLE: ClassVar[str | None] = ""
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """As Textual has it, but that another focus does not paint the whole screen anew: pictures would be sent with it."""
+    _hidden_focus: Widget | None = None
+    """What had the focus when the terminal became too small: hidden widgets lose it."""
 
     @property
     def number(self) -> int:
@@ -86,7 +88,11 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size
-        too_small = width < MIN_WIDTH or height < MIN_HEIGHT
+        too_small, was_too_small = width < MIN_WIDTH or height < MIN_HEIGHT, self.has_class("-too-small")
+        if too_small and not was_too_small:
+            self._hidden_focus = self.focused
+        elif was_too_small and not too_small and self._hidden_focus is not None:
+            self.call_after_refresh(self.set_focus, self._hidden_focus)
         self.set_class(too_small, "-too-small")
         self.set_class(width < 100, "-narrow")
         self.set_class(height < 30, "-short")

@@ -24,11 +24,12 @@ class SweepsScreen(ReadingScreen):
 
 
 def sweeps_text(answers: Sequence[SweepAnswer]) -> Text:
-    """A table a sweep."""
+    """A table a sweep, and the key that leads back."""
     text = Text()
     for answer in answers:
         heading, *lines = sweep_lines(answer)
         text.append(f"{clean(heading)}\n", style="bold")
         text.append("".join(f"{clean(line)}\n" for line in lines))
-        text.append(f"Files     {answer.folder}/table.csv, {', '.join(answer.table.sheet_paths)}\n\n")
+        text.append(f"Files     {', '.join((f'{answer.folder}/table.csv', *answer.table.sheet_paths))}\n\n")
+    text.append("esc goes back to the comparison.", style="dim")
     return text

@@ -156,7 +156,7 @@ class VoteScreen(AskingScreen):
             Line("arms", "arms", "", f"all: {' '.join(found.arms)}"),
             Line("num_shown", "at once", "", "2 pictures, or 3"),
             Line("num_trials", "questions", "", f"all: every one of {quantity(found.num_blocks, 'block')}, every pair"),
-            Line("repeat_share", "asked again", "", "0.1: the share of questions that comes again, to see how sure you are"),
+            Line("repeat_share", "asked again", "", "0.1: this share of them comes again, to see how sure you are"),
         )
         await self.form.open(
             "round", f"A round of blind votes on {found.session}/{found.comparison}. Enter on the last line begins.", lines

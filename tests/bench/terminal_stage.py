@@ -19,34 +19,17 @@ import msgspec
 from PIL import ImageChops
 
 from daemon.protocol.commands import SessionRow
-from daemon.protocol.events import JobRow, MetricsRecorded, StepProgress
+from daemon.protocol.events import JobRow, MetricsRecorded
 from negtui.app import NegtuiApp
 from negtui.pixels.choose import prepare
 from negtui.pixels.driver import PictureDriver
 from tests.curation_daemon import CurationDaemon, client
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS
+from tests.long_training import NUM_POINTS, STEPS_PER_SECOND, points, progress
 from tests.sample_pictures import busy, webp
 
-METRICS = ("loss", "held_out_loss", "learning_rate", "grad_norm")
-NUM_POINTS = 10_000
-STEPS_PER_SECOND = 20
 HOUR = 3600
-
-
-def points(row: JobRow, first: int, count: int) -> MetricsRecorded:
-    """So many steps of four curves, as noisy as losses are."""
-    steps = tuple(range(first, first + count))
-    falling = {
-        name: tuple(scale / (1 + step / 900) * (1 + (step * 7919 % 97) / 300) for step in steps) for scale, name in enumerate(METRICS, 1)
-    }
-    return MetricsRecorded(job_id=row.id, steps=steps, values=falling)
-
-
-def progress(row: JobRow, step: int) -> StepProgress:
-    return StepProgress(
-        job_id=row.id, phase="train", step=step, num_steps=100_000, steps_per_second=19.8 + step % 3 / 10, eta_seconds=500.0
-    )
 
 
 async def tell_charts(fake: FakeClient, row: JobRow) -> None:

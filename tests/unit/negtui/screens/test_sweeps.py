@@ -9,7 +9,7 @@ from negtui.screens.compare import CompareScreen
 from negtui.screens.sweeps import SweepsScreen, sweeps_text
 from tests.curation_daemon import CurationDaemon, in_loop, press, told
 from tests.fake_client import FakeClient
-from tests.snapshots.screens import text_of
+from tests.snapshots.screens import SIZES, matches, settled, text_of
 from tests.unit.negtui.test_sweeping import ANSWER
 
 
@@ -23,11 +23,16 @@ def test_names_from_outside_are_clean() -> None:
     assert "\x1b" not in sweeps_text([msgspec.structs.replace(ANSWER, table=table)]).plain
 
 
+def compared(*sweeps: str) -> NegtuiApp:
+    """On the compare screen of a session with these sweeps."""
+    found = FakeClient(Told(), sessions=(SessionRow(name="toy", sweeps=sweeps),))
+    return NegtuiApp(found.connect, start="compare")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("sweeps", [(), ("default",)])
 @in_loop
 async def test_a_key_of_the_compare_screen_opens_the_tables(sweeps: tuple[str, ...]) -> None:
-    found = FakeClient(Told(), sessions=(SessionRow(name="toy", sweeps=sweeps),))
-    app = NegtuiApp(found.connect, start="compare")  # type: ignore[arg-type]
+    app = compared(*sweeps)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause(0.3)
         await press(pilot, "w")
@@ -42,3 +47,13 @@ async def test_a_key_of_the_compare_screen_opens_the_tables(sweeps: tuple[str, .
         assert "sweeps/default/table.csv" in text
         await press(pilot, "escape")
         assert isinstance(app.screen, CompareScreen)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@in_loop
+async def test_it_looks_as_it_did(size: tuple[int, int]) -> None:
+    async with compared("default").run_test(size=size) as pilot:
+        await pilot.pause(0.3)
+        await press(pilot, "w")
+        assert isinstance(pilot.app.screen, SweepsScreen)
+        assert matches(f"sweeps-{size[0]}x{size[1]}", await settled(pilot))

@@ -16,7 +16,7 @@ from negtui.voting import Voting
 from tests.curation_daemon import in_loop, press, told
 from tests.fake_client import FakeClient
 from tests.judged_blocks import ARMS
-from tests.snapshots.screens import SIZES, matches, text_of
+from tests.snapshots.screens import SIZES, matches, settled, text_of
 from tests.voting_daemon import ROWS, VotingDaemon, client
 
 
@@ -240,10 +240,4 @@ async def test_every_key_has_its_action(tmp_path: Path) -> None:
 async def test_it_looks_as_it_did(size: tuple[int, int], tmp_path: Path) -> None:
     async with app(client(VotingDaemon(tmp_path))).run_test(size=size) as pilot:
         await opened(pilot)
-        body = ""
-        for _ in range(40):
-            await pilot.pause(0.1)
-            body = "\n".join(text_of(pilot.app).splitlines()[1:-2]) + "\n"
-            if matches(f"vote-{size[0]}x{size[1]}", body):
-                break
-        assert matches(f"vote-{size[0]}x{size[1]}", body), body
+        assert matches(f"vote-{size[0]}x{size[1]}", await settled(pilot))
