@@ -75,3 +75,20 @@ async def test_zoom_difference_and_pin() -> None:
         assert "baseline - placebo:" in text_of(pilot.app)
         await press(pilot, "escape", "escape")
         assert not screen.has_class("-block")
+
+
+@in_loop
+async def test_one_in_place_or_side_by_side_and_zoomed_back_step_by_step() -> None:
+    async with app(client(sessions=ROWS)).run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "enter", "v")
+        await pilot.pause(0.3)
+        assert len(seen(screen)) == 1
+        await press(pilot, "v")
+        await pilot.pause(0.3)
+        assert len(seen(screen)) == 3
+        await press(pilot, "z", "z", "Z")
+        assert screen.looking.zoom == 1
+        await press(pilot, "Z")
+        assert screen.looking.zoom == 0
+        assert screen.has_class("-block")

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from daemon.protocol.commands import CreateSession, DeleteSession, DuplicateSession, SessionRow
-from daemon.protocol.specs import MergeJob
+from daemon.protocol.specs import MergeJob, job_specs
 from negtui.app import NegtuiApp
 from negtui.screens.sessions import SessionsScreen, declared
 from tests.curation_daemon import client, in_loop, press, told
@@ -124,6 +124,20 @@ async def test_r_queues_all_three_acts_each_after_the_one_before() -> None:
         assert [after for _, after in found.daemon.submitted] == [(), ("job1",), ("job2",)]
         await pilot.pause(0.3)
         assert "queued" in text_of(pilot.app)
+
+
+@in_loop
+async def test_its_folder_is_copied_and_it_is_run_on_every_prompt() -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        await pilot.pause(0.3)
+        await press(pilot, "y")
+        assert pilot.app.clipboard == "/w/sessions/toy"
+        await press(pilot, "R")
+        assert [spec for spec, _ in found.daemon.submitted] == list(job_specs("toy", SPEC, full=True).values())
+        assert [spec for spec, _ in found.daemon.submitted] != list(JOBS.values())
 
 
 @in_loop
