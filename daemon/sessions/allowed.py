@@ -17,6 +17,7 @@ from msgspec.inspect import (
     NoneType,
     StrType,
     StructType,
+    TupleType,
     Type,
     UnionType,
     VarTupleType,
@@ -92,6 +93,8 @@ def in_words(kind: Type) -> str:
         return f"one of {', '.join(str(value) for value in kind.values)}"
     if isinstance(kind, VarTupleType):
         return f"a list{_length(kind, 'items')}, each {in_words(kind.item_type)}"
+    if isinstance(kind, TupleType):
+        return f"a list of {' and '.join(in_words(one) for one in kind.item_types)}"
     if isinstance(kind, StructType):
         return f"a table with {', '.join(field.name for field in kind.fields)}"
     return type(kind).__name__

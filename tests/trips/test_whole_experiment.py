@@ -116,6 +116,7 @@ def compare(terminal: PtyTerminal) -> None:
     assert "Seed: 0" in terminal.clipboard
 
 
+@pytest.mark.timeout(900)
 def test_from_a_new_session_to_the_verdict_by_keys_alone(workshop: Workshop) -> None:
     argv = [*NEGTUI, "--workspace", str(workshop.folder)]
     with closing(PtyTerminal([*argv, "--read-only"], columns=120, rows=40)) as onlooker:

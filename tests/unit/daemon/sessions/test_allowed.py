@@ -48,6 +48,12 @@ def test_every_setting_has_words() -> None:
         assert "Type" not in in_words(kind)
 
 
+def test_a_list_of_pairs_is_told_item_by_item() -> None:
+    kind = type_at(("sweep", "guidance_windows"))
+    assert kind is not None
+    assert in_words(kind) == "a list of at most 64 items, each a list of a number from 0 to 1 and a number from 0 to 1"
+
+
 @pytest.mark.parametrize("path", [("nothing",), ("model", "base", "x"), ("synthesis", "keywords", "x"), ("model", 0)])
 def test_what_is_no_setting_has_no_type(path: TomlPath) -> None:
     assert type_at(path) is None
