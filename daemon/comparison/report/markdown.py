@@ -9,7 +9,7 @@ from daemon.comparison.effects import figure, signed
 from daemon.comparison.findings import Findings
 from daemon.comparison.metrics import present
 from daemon.comparison.report.headline import find_headline
-from daemon.comparison.report.settings import confounds, settings
+from daemon.comparison.report.settings import command, confounds, settings
 from daemon.judging.verdicts import percent
 from daemon.protocol.effects import Claim, Effect
 from daemon.protocol.voting import Preference
@@ -52,7 +52,7 @@ def render_markdown(findings: Findings, sheet_names: Sequence[str]) -> str:
         *(f"![{escape(name)}]({name})" for name in sheet_names),
         *_table("Settings", ("setting", "value"), settings(findings)),
         "",
-        f"Again: `negtui compare {findings.job.session}`. Every cell is in `cells.json` and `metrics.csv`.",
+        f"Again: `{command(findings.job)}`. Every cell is in `cells.json` and `metrics.csv`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -22,7 +22,7 @@ from daemon.comparison.report.forest import SHARES, find_axis
 from daemon.comparison.report.headline import find_headline
 from daemon.comparison.report.maps import map_rows
 from daemon.comparison.report.pictures import choose_shown, data_uri, picture_path
-from daemon.comparison.report.settings import confounds, settings
+from daemon.comparison.report.settings import command, confounds, settings
 from daemon.comparison.report.votes import strength_axis
 from daemon.judging.verdicts import percent
 from daemon.protocol.effects import Effect
@@ -59,6 +59,7 @@ def render_page(findings: Findings, images_path: Path) -> str:
             effects=by_metric,
             axes={name: find_axis(effects) for name, effects in by_metric.items() if effects},
             settings=settings(findings),
+            command=command(findings.job),
             asked=msgspec.json.format(msgspec.json.encode(findings.job), indent=2).decode(),
             confounds=confounds(findings),
             interval=_interval,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.comparison.findings import Findings
-from daemon.protocol.specs import AdapterRequest
+from daemon.protocol.specs import AdapterRequest, CompareJob
 
 
 def settings(findings: Findings) -> list[tuple[str, str]]:
@@ -27,6 +27,17 @@ def settings(findings: Findings) -> list[tuple[str, str]]:
         rows += [(f"adapter in {arm.name}", f"{_weights(use)}, sha256 {use.sha256}") for use in arm.adapters]
         rows += [(f"embedding in {arm.name}", f"{one.placeholder_token}, sha256 {one.sha256}") for one in arm.embeddings]
     return [*rows, ("measured by", ", ".join(findings.scorers))]
+
+
+def command(job: CompareJob) -> str:
+    """What to type to have a comparison again, as it stands in `session.toml` or by its preset."""
+    spec = job.comparison
+    words = ["negtui", "compare", job.session]
+    if spec.preset is not None and spec.output_name in (spec.preset, f"{spec.preset}-full"):
+        words += ["--preset", spec.preset]
+    if spec.output_name.endswith("-full") and not spec.num_prompts:
+        words.append("--full")
+    return " ".join(words)
 
 
 def _weights(use: AdapterRequest) -> str:

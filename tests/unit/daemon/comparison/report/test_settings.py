@@ -1,10 +1,13 @@
 """Every setting that decides pictures is told, and so is what else may explain a difference."""
 
 from dataclasses import replace
+from typing import Any
 
+import msgspec
+import pytest
 from found import ARMS, findings
 
-from daemon.comparison.report.settings import confounds, settings
+from daemon.comparison.report.settings import command, confounds, settings
 from daemon.protocol.specs import AdapterRequest
 
 NEGATIVE_ONLY = replace(ARMS[2], adapters=(AdapterRequest(sha256="ab" * 32, weight=0.0, negative_weight=1.0),))
@@ -41,3 +44,19 @@ def test_what_differs_beside_the_adapter_is_said() -> None:
     assert "without the refiner" not in usual
     positive_only = replace(ARMS[2], adapters=(AdapterRequest(sha256="ab" * 32, weight=1.0, negative_weight=0.0),))
     assert "both branches" not in " ".join(confounds(replace(findings(), arms=(*ARMS[:2], positive_only))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "negtui compare mine"),
+        ({"preset": "branches", "output_name": "branches"}, "negtui compare mine --preset branches"),
+        ({"preset": "branches", "output_name": "branches-full"}, "negtui compare mine --preset branches --full"),
+        ({"preset": "branches"}, "negtui compare mine"),
+        ({"output_name": "default-full"}, "negtui compare mine --full"),
+        ({"output_name": "default-full", "num_prompts": 3}, "negtui compare mine"),
+    ],
+)
+def test_the_command_repeats_what_was_asked(changes: dict[str, Any], words: str) -> None:
+    job = findings().job
+    assert command(msgspec.structs.replace(job, comparison=msgspec.structs.replace(job.comparison, **changes))) == words
