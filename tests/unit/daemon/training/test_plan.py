@@ -76,6 +76,7 @@ NOT_DECISIVE: list[dict[str, object]] = [
     {"class_data_dir": "class"},
     {"init_adapter": "other"},
     {"checkpointing_steps": 7},
+    {"export_steps": 7},
     {"report_to": ("tensorboard",)},
 ]
 WATCHED: list[dict[str, object]] = [

@@ -18,7 +18,7 @@ STOPPING = {
     "early_stopping": True,
     "early_stopping_patience": 2,
     "lr_scheduler": "constant",
-    "learning_rate": 0.2,
+    "learning_rate": 1.0,  # overshoots within a few steps, before rounding can tell machines apart
     "optimizer": "schedulefree",
     "lr_warmup_steps": 0,
 }
