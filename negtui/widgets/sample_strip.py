@@ -61,6 +61,8 @@ class Tile(Vertical):
         super().__init__()
         self.image = ImageView()
         self.caption = Lines()
+        self._name: list[Cell] = []
+        self._read: list[str] = []
 
     def compose(self) -> ComposeResult:
         yield self.image
@@ -71,8 +73,16 @@ class Tile(Vertical):
         self.image.picture = Picture(session, picture.path, side, side) if picture is not None else None
         arm = picture.arm if picture is not None else "not painted"
         read = [f"{name.split('_')[0]} {value:.2g}" for name, value in picture.values.items()] if picture is not None else []
-        name = cells(f">{clean(arm)}", HERE) if is_chosen else cells(clean(arm), EMPTY)
-        self.caption.paint([name + cells(whole_words([str(step), *map(clean, read)], self.size.width - len(name)), AXIS)])
+        self._name = cells(f">{clean(arm)}", HERE) if is_chosen else cells(clean(arm), EMPTY)
+        self._read = [str(step), *map(clean, read)]
+        self._paint_caption()
+
+    def on_resize(self) -> None:
+        self._paint_caption()
+
+    def _paint_caption(self) -> None:
+        """As many figures as fit beside the arm; before there is a size, none."""
+        self.caption.paint([self._name + cells(whole_words(self._read, self.size.width - len(self._name)), AXIS)])
 
 
 class SampleStrip(Container, can_focus=True):
