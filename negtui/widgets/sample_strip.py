@@ -61,8 +61,8 @@ class Tile(Vertical):
         super().__init__()
         self.image = ImageView()
         self.caption = Lines()
-        self._name: list[Cell] = []
-        self._read: list[str] = []
+        self._heading: list[Cell] = []
+        self._figures: list[str] = []
 
     def compose(self) -> ComposeResult:
         yield self.image
@@ -73,8 +73,8 @@ class Tile(Vertical):
         self.image.picture = Picture(session, picture.path, side, side) if picture is not None else None
         arm = picture.arm if picture is not None else "not painted"
         read = [f"{name.split('_')[0]} {value:.2g}" for name, value in picture.values.items()] if picture is not None else []
-        self._name = cells(f">{clean(arm)}", HERE) if is_chosen else cells(clean(arm), EMPTY)
-        self._read = [str(step), *map(clean, read)]
+        self._heading = cells(f">{clean(arm)}", HERE) if is_chosen else cells(clean(arm), EMPTY)
+        self._figures = [str(step), *map(clean, read)]
         self._paint_caption()
 
     def on_resize(self) -> None:
@@ -82,7 +82,7 @@ class Tile(Vertical):
 
     def _paint_caption(self) -> None:
         """As many figures as fit beside the arm; before there is a size, none."""
-        self.caption.paint([self._name + cells(whole_words(self._read, self.size.width - len(self._name)), AXIS)])
+        self.caption.paint([self._heading + cells(whole_words(self._figures, self.size.width - len(self._heading)), AXIS)])
 
 
 class SampleStrip(Container, can_focus=True):

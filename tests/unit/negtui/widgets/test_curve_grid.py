@@ -106,9 +106,11 @@ async def test_however_often_data_comes_it_is_drawn_four_times_a_second_at_most_
             app.grid.show(some("loss"), 0)
         assert app.grid.num_draws - before <= 1
         await asyncio.sleep(0.6)
-        assert app.grid.num_draws - before == 2
+        # Two where the first could be drawn at once, one where the drawing before it was too fresh.
+        drawn = app.grid.num_draws - before
+        assert 1 <= drawn <= 2
         await asyncio.sleep(0.6)
-        assert app.grid.num_draws - before == 2
+        assert app.grid.num_draws - before == drawn
 
 
 @in_loop
