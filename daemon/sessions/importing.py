@@ -6,6 +6,7 @@ Only regular files that the archive's own manifest names are written, each up to
 from __future__ import annotations
 
 import hashlib
+import errno
 import os
 import secrets
 import shutil
@@ -52,6 +53,11 @@ def take(sessions_path: Path, archive_path: Path, new_name: str | None = None) -
                 return _take(sessions_path, archive, archive_path, new_name)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
             raise _damaged(archive_path, str(error)) from None
+        except OSError as error:
+            # A place that lies before the file's beginning: zipfile seeks there all the same.
+            if error.errno != errno.EINVAL:
+                raise
+            raise _damaged(archive_path, "it names a place outside itself") from None
 
 
 def _take(sessions_path: Path, archive: zipfile.ZipFile, archive_path: Path, new_name: str | None) -> SessionAnswer:

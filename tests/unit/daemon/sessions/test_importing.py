@@ -170,6 +170,18 @@ def test_what_is_no_archive_is_said(sessions_path: Path, tmp_path: Path) -> None
     assert refused(sessions_path, archive(tmp_path, {**CONTENTS, "session.toml": b"[model]\n"})).detail.code == "invalid"
 
 
+def test_a_place_before_the_beginning_of_the_file_is_damage(sessions_path: Path, tmp_path: Path) -> None:
+    path = archive(tmp_path, {"session.toml": CONTENTS["session.toml"], "dataset/a.png": b"a picture" * 20})
+    content = bytearray(path.read_bytes())
+    # The list of files seems to begin 512 bytes further on than it does, so that the files seem to lie that far before their places.
+    place = content.rindex(b"PK\x05\x06") + 16
+    (start,) = struct.unpack_from("<L", content, place)
+    struct.pack_into("<L", content, place, start + 512)
+    path.write_bytes(content)
+    assert "a place outside itself" in str(refused(sessions_path, path))
+    assert session_names(sessions_path) == []
+
+
 @given(data=st.data())
 def test_a_damaged_archive_is_refused_or_what_was_packed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("damaged")
