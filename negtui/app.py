@@ -207,7 +207,9 @@ class NegtuiApp(App[None], inherit_bindings=False):
 
     @property
     def screen_in_front(self) -> NegtuiScreen | None:
-        """The screen of the six that is shown, also behind help or the palette."""
+        """The screen of the six that is shown, also behind help or the palette; none while they are taken apart at the end."""
+        if not self.is_running:
+            return None
         return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, NegtuiScreen)), None)
 
     # Actions that every screen has.

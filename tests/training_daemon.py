@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 from collections.abc import Sequence
 
@@ -15,16 +16,19 @@ from tests.fake_daemon import FakeDaemon
 
 
 class TrainingDaemon(FakeDaemon):
-    """`refused`: settings that it will not change."""
+    """`refused`: settings that it will not change. `is_writing` cleared: changes wait until it is set."""
 
     def __init__(self, refused: Sequence[str] = ()) -> None:
         super().__init__()
         self.refused = refused
         self.changes: list[dict[str, str]] = []
+        self.is_writing = asyncio.Event()
+        self.is_writing.set()
 
     async def request(self, command: AnyCommand) -> AnyResult:
         if not isinstance(command, ChangeSession):
             return await super().request(command)
+        await self.is_writing.wait()
         self.changes.append(dict(command.changes))
         tables = msgspec.to_builtins(self.spec)
         for setting, text in command.changes.items():

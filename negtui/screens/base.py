@@ -80,10 +80,13 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
         self.show(self.view, changed)
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.refresh_view)
+        self.call_after_refresh(self._show_everything)
 
     def on_screen_resume(self) -> None:
-        if self.is_mounted:
+        self._show_everything()
+
+    def _show_everything(self) -> None:
+        if self.is_mounted and self.negtui.is_running:  # A screen that is taken apart at the end has its widgets no more.
             self.refresh_view()
 
     def on_resize(self, event: events.Resize) -> None:

@@ -39,7 +39,6 @@ class GpuScreen(NegtuiScreen):
             yield Static(id="residents", markup=False)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one("#gpu").focus()
 
     def show(self, view: View, changed: frozenset[str]) -> None:

@@ -54,7 +54,6 @@ class JobsScreen(NegtuiScreen):
         return self.query_one(JobTable)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.table.focus()
 
     def show(self, view: View, changed: frozenset[str]) -> None:

@@ -30,12 +30,19 @@ class SteeringScreen(NegtuiScreen, inherit_bindings=False):
     def look_at_newest(self, job_id: str) -> None:
         """A run was started: it is the one to look at."""
 
+    async def are_changes_written(self) -> bool:
+        """Wait for what was changed here and is still on its way to the session: a run starts with what the screen shows. False: refused."""
+        return True
+
     def action_start(self) -> None:
         self.run_worker(self._start(), group="starting", exclusive=True)
 
     async def _start(self) -> None:
         if self.session is None:
             self.negtui.say("Choose a session on screen 1.", "warning")
+            return
+        if not await self.are_changes_written():
+            self.negtui.say("Not started: the last change was refused.", "warning")
             return
         rows = await acts.start_acts(self.negtui.ask, self.session, ("train",))
         if rows == []:

@@ -5,6 +5,7 @@ Which runs there are and what they told is the view's; what is edited is the ses
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -61,6 +62,9 @@ class TrainScreen(SteeringScreen):
         self._is_alone = False
         self._is_reading = False
         self._is_stale = True
+        self._changing = asyncio.Lock()
+        """Changes reach the session one after the other, and a start waits behind them."""
+        self._num_refused = 0
 
     def compose_body(self) -> ComposeResult:
         ascii_only = any(isinstance(one, AsciiOnly) for one in self.app.get_line_filters())
@@ -188,13 +192,20 @@ class TrainScreen(SteeringScreen):
         message.stop()
         self.run_worker(self._change(message.option.name, message.value), group="changing")
 
+    async def are_changes_written(self) -> bool:
+        num_refused = self._num_refused
+        async with self._changing:
+            return self._num_refused == num_refused
+
     async def _change(self, option: str, value: Any) -> None:
         if self.session is None:
             return
         command = ChangeSession(name=self.session, changes={f"training.{option}": forms.as_toml(value)}, skip_checks=True)
         try:
-            answer = await self.negtui.client.request(command)
+            async with self._changing:
+                answer = await self.negtui.client.request(command)
         except NegError as error:
+            self._num_refused += 1
             self.query_one(SpecForm).refuse(option, str(error))
             return
         if isinstance(answer, SessionAnswer) and answer.name == self.session:

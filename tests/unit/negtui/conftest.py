@@ -1,8 +1,32 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from textual._wait import wait_for_idle
+from textual.pilot import Pilot
+
+SLICE_SECONDS = 0.01
+
+pause = Pilot.pause
+
+
+@pytest.fixture(autouse=True)
+def _patient_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause lets work be done, not time go by: the loop goes round once for each of its hundredths, and until nothing is left to do.
+
+    On a machine busy with other things all of a plain pause can pass between two turns of the loop.
+    """
+
+    async def patient(self: Pilot[None], delay: float | None = None) -> None:
+        for _ in range(round((delay or 0) / SLICE_SECONDS)):
+            await asyncio.sleep(SLICE_SECONDS)
+        if delay is not None:
+            await wait_for_idle()
+        await pause(self)
+
+    monkeypatch.setattr(Pilot, "pause", patient)
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,11 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobStateChanged, Preview
 from negtui.app import READS, NegtuiApp, load_screen
 from negtui.keys import SCREENS
+from negtui.messages import PreviewArrived, ViewChanged
 from negtui.screens.base import NegtuiScreen
 from negtui.screens.jobs import JobsScreen
+from negtui.view import ALL
+from negtui.widgets.status_bar import StatusBar
 from tests.curation_daemon import client, in_loop, press
 from tests.fake_daemon import JOBS
 from tests.snapshots.screens import text_of
@@ -102,6 +105,24 @@ async def test_ends_are_toasts_on_whatever_screen() -> None:
         fake.tell(JobStateChanged(job=fake.daemon.change(row.id, "failed", reason="it broke").job))
         await pilot.pause(0.4)
         assert "train toy: failed: it broke" in text_of(app)
+
+
+@in_loop
+async def test_news_that_comes_while_it_leaves_finds_no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = client()
+    app = NegtuiApp(fake.connect, start="jobs")
+    heard = []
+
+    def news(_: StatusBar) -> None:
+        app.on_view_changed(ViewChanged(ALL))
+        app.on_preview_arrived(PreviewArrived(Preview(job_id="a", image_id="i", step=1, num_steps=2)))
+        heard.append(app.screen_in_front)
+
+    monkeypatch.setattr(StatusBar, "on_unmount", news, raising=False)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "1", "q")
+    assert heard
+    assert set(heard) == {None}
 
 
 @in_loop

@@ -11,13 +11,14 @@ from textual.pilot import Pilot
 
 from daemon.protocol.commands import ReadSession, SessionRow
 from daemon.protocol.events import JobRow, JobStateChanged, Logged, MetricsRecorded, SessionChanged, StepProgress
+from daemon.protocol.specs import TrainJob
 from daemon.protocol.training_spec import TrainingSpec
 from negtui.app import NegtuiApp
 from negtui.screens.train import TrainScreen, judge
 from negtui.widgets.curve_grid import CurveGrid
 from negtui.widgets.sample_strip import Lines, SampleStrip
 from negtui.widgets.spec_form import OptionRows, SpecForm
-from tests.curation_daemon import in_loop
+from tests.curation_daemon import in_loop, told
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS, moved
 from tests.snapshots.screens import matches, settled, text_of
@@ -118,6 +119,21 @@ async def test_start_submits_what_the_command_line_would_and_shows_the_run() -> 
         assert "run 1 of 1 (job1)  queued" in desk.run_line
         await desk.press("r")
         assert len(desk.daemon.submitted) == 1
+
+
+@in_loop
+@pytest.mark.parametrize("refused", [(), ("training.rank",)])
+async def test_a_start_waits_for_changes_on_their_way_and_starts_nothing_else(refused: tuple[str, ...]) -> None:
+    async with opened(FakeClient(TrainingDaemon(refused))) as desk:
+        desk.daemon.is_writing.clear()
+        desk.screen.query_one(OptionRows).focus()
+        await desk.press("slash", *"reach", "enter", "enter", "backspace", "8", "enter", "r")
+        assert not desk.daemon.submitted
+        desk.daemon.is_writing.set()
+        await desk.pilot.pause(0.3)
+        ranks = [spec.training.rank for spec, _ in desk.daemon.submitted if isinstance(spec, TrainJob)]
+        assert ranks == ([] if refused else [8])
+        assert ("Not started: the last change was refused." in told(desk.pilot.app)) is bool(refused)
 
 
 @in_loop
