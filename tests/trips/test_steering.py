@@ -205,7 +205,8 @@ def test_orders_outlive_kills_of_worker_and_front(tmp_path: Path, monkeypatch: p
     asyncio.run(trip())
     step, weight = fake_adapter(folder)
     journal = fake_journal(folder)
-    assert journal.at(step + 1) == (StopAndKeep(),)
+    # A rate given within the same step, and recorded just before its worker was killed, may stand before it.
+    assert journal.at(step + 1)[-1:] == (StopAndKeep(),)
     assert weight == fake_training.weight_after(step, journal, 1e-4)
 
 
