@@ -31,7 +31,7 @@ class SteeringScreen(NegtuiScreen, inherit_bindings=False):
         """A run was started: it is the one to look at."""
 
     async def are_changes_written(self) -> bool:
-        """Wait for what was changed here and is still on its way to the session: a run starts with what the screen shows. False: refused."""
+        """Wait for changes on their way to the session, so that a run starts with what the screen shows. False: one was refused."""
         return True
 
     def action_start(self) -> None:

@@ -32,7 +32,7 @@ ACTS = ("synthesize", "train", "compare")
 NEEDED = {"synthesize": (), "train": ("dataset",), "compare": ("dataset", "adapters")}
 """What an act builds on, taken over from the undisturbed session."""
 WARM_SECONDS = 1.0
-"""A worker whose models are loaded is soon done; a new one first loads, and is killed at any moment of what it takes, by the undisturbed run."""
+"""A worker whose models are loaded is soon done; a new one loads first, and is killed at any moment of what the undisturbed run took."""
 
 
 @pytest.mark.parametrize("num_kills", [1, pytest.param(50, marks=pytest.mark.full)])
