@@ -5,8 +5,10 @@ Pure: answers of the contract and Pillow's pictures in, texts and pictures out. 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from PIL import Image, ImageChops, ImageStat
 
@@ -18,6 +20,8 @@ from negtui.output import clean
 
 GAIN = 4
 """How much a difference is brightened: most are faint."""
+MIN_COLUMN = 9
+"""Cells that the figures of an arm have; more where its name asks for them."""
 MAX_ZOOM = 5
 MIN_SHOWN_PIXELS = 512
 """A crop is enlarged to about so many pixels a side, each pixel a square."""
@@ -163,16 +167,32 @@ def effect_lines(answer: ComparisonAnswer) -> list[str]:
     return lines
 
 
-def value_lines(looking: Looking) -> list[str]:
-    """What was measured in the block at the cursor: a line a metric, a column an arm."""
+def value_lines(looking: Looking, width: int) -> list[str]:
+    """What was measured in the block at the cursor: a line a metric, a column an arm; the arms in as many tables as `width` asks for."""
     block = looking.current
     metrics = list(dict.fromkeys(name for cell in block.cells for name in cell.values)) if block is not None else []
     if block is None or not metrics:
         return []
-    lines = [f"{'this block':16.16} " + " ".join(f"{arm.name:>9.9}" for arm in looking.arms)]
-    for name in metrics:
-        lines.append(f"{name:16.16} " + " ".join(f"{cell.values[name]:9.3g}" if name in cell.values else " " * 9 for cell in block.cells))
-    return [clean(line) for line in lines]
+    columns = [
+        [arm.name, *(f"{cell.values[name]:.3g}" if name in cell.values else "" for name in metrics)]
+        for arm, cell in zip(looking.arms, block.cells, strict=False)
+    ]
+    names = [f"{name:16.16}" for name in ("this block", *metrics)]
+    lines: list[str] = []
+    while columns:
+        shown = _fitting(columns, width - len(names[0]))
+        columns = columns[len(shown) :]
+        wide = [max(MIN_COLUMN, *(len(text) for text in column)) for column in shown]
+        for row, name in enumerate(names):
+            lines.append(clean(name + "".join(f" {column[row]:>{size}}" for column, size in zip(shown, wide, strict=True))))
+        lines += [""] if columns else []
+    return lines
+
+
+def _fitting(columns: Sequence[Sequence[str]], width: int) -> Sequence[Sequence[str]]:
+    """As many of the first columns as `width` has room for, at least one."""
+    ends = list(accumulate(1 + max(MIN_COLUMN, *(len(text) for text in column)) for column in columns))
+    return columns[: max(1, bisect_right(ends, width))]
 
 
 def caption(looking: Looking) -> list[str]:

@@ -34,6 +34,8 @@ from negtui.widgets.text_form import Line, TextForm
 
 NOTHING = "This session has no comparison yet. r paints it: every prompt and seed by every arm. It needs the adapter of screen 3."
 NO_SESSION = "Choose a session on screen 1."
+PANEL_WIDTH = 47
+"""Cells of a line of figures beside the pictures."""
 
 
 class CompareScreen(ReportingScreen):
@@ -144,7 +146,8 @@ class CompareScreen(ReportingScreen):
         caption = "\n".join(comparing.caption(self.looking))
         self.query_one("#compare-caption", Static).update(Text(caption, no_wrap=True, overflow="ellipsis"))
         if self.has_class("-effects") and self.looking.answer is not None:
-            lines = [*comparing.value_lines(self.looking), "", *comparing.effect_lines(self.looking.answer)]
+            width = self.size.width - 4 if self.has_class("-narrow") else PANEL_WIDTH
+            lines = [*comparing.value_lines(self.looking, width), "", *comparing.effect_lines(self.looking.answer)]
             self.query_one("#compare-figures", Static).update(Text(clean("\n".join(lines)).strip()))
         if self.has_class("-block"):
             beside(self, self.show_block, "block")

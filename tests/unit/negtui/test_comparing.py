@@ -96,7 +96,7 @@ def test_words_are_clean_and_name_the_figures() -> None:
     ]
     assert "95 % intervals of the paired difference over 32 blocks" in lines
     assert comparing.caption(found)[1] == "a star [0]"
-    assert comparing.value_lines(found)[1].split() == ["flaw_probability", "0", "0.1", "0.2"]
+    assert comparing.value_lines(found, 47)[1].split() == ["flaw_probability", "0", "0.1", "0.2"]
     copied = comparing.metadata(found)
     assert "\x1b" not in copied
     assert "Arm: baseline of toy/default" in copied
@@ -113,10 +113,21 @@ def test_claims_stand_before_the_differences_and_the_guidance_behind() -> None:
     assert lines.index("Guidance, step by step, over 1 block") > lines.index("flaw_probability: target - baseline")
 
 
+@pytest.mark.parametrize("width", [1, 20, 27, 37, 47, 200])
+def test_figures_of_many_arms_keep_to_the_width_and_every_arm_has_its_name(width: int) -> None:
+    found = looking()
+    names = [row for row in comparing.value_lines(found, width) if row.startswith("this block")]
+    rows = [row for row in comparing.value_lines(found, width) if row.startswith("flaw_probability")]
+    assert [name for row in names for name in row.split()[2:]] == list(ARMS)
+    assert [float(value) for row in rows for value in row.split()[1:]] == [0, 0.1, 0.2]
+    assert max(len(row) for row in names) <= max(width, 16 + 1 + comparing.MIN_COLUMN)
+    assert len(names) == {37: 2, 47: 1, 200: 1}.get(width, 3)
+
+
 def test_nothing_is_said_where_nothing_is() -> None:
     assert comparing.caption(Looking()) == ["", ""]
     assert comparing.metadata(Looking()) == ""
-    assert comparing.value_lines(Looking()) == []
+    assert comparing.value_lines(Looking(), 47) == []
 
 
 def test_comparisons_go_round() -> None:
