@@ -50,7 +50,7 @@ class Policy:
     """How patient the scheduler is."""
 
     restart_seconds: tuple[float, float] = (1.0, 60.0)
-    """First and longest wait before a lost worker is started again; doubled from one loss to the next."""
+    """First and longest wait before a lost worker is started again; doubled from one loss to the next without a durable event between."""
     max_deaths: int = runs.MAX_DEATHS
     poll_seconds: float = 5.0
     """How often free room is looked at."""
@@ -244,6 +244,7 @@ class Slot:
             self._hooks.pass_on(message.event)
         else:
             self._watch.progress(now)
+            self._delay = 0.0
             await self._store(unit, message.event)
 
     async def _store(self, unit: Unit, event: DurableEvent) -> None:

@@ -118,6 +118,24 @@ def test_a_dead_worker_is_replaced_and_its_job_requeued(tmp_path: Path) -> None:
     on_bench(tmp_path, trip)
 
 
+def test_a_worker_that_got_something_done_is_replaced_without_a_longer_wait(tmp_path: Path) -> None:
+    """Were the waits doubled all the same, the last would be hours."""
+
+    async def trip(bench: Bench) -> None:
+        row = await bench.start_job()
+        for step in range(25):
+            bench.executor.worker.tell(CheckpointSaved(job_id=row.id, step=step, path=str(step)))
+            bench.executor.worker.die()
+            await bench.slot.idle.wait()
+            await until(lambda: _done(bench.slot.is_ready))
+            again = await bench.queue.store.write(runs.start_next)
+            assert again is not None
+            await bench.slot.give(again)
+        assert len(bench.executor.workers) == 26
+
+    on_bench(tmp_path, trip, policy=Policy(restart_seconds=(0.001, 36000.0), poll_seconds=0.02))
+
+
 def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     executor = FakeExecutor("gpu")
     executor.failures = 3
