@@ -25,6 +25,7 @@ from negtui.keys import bindings
 from negtui.output import clean, quantity
 from negtui.screens.beside import beside
 from negtui.screens.blocks import picture
+from negtui.screens.figures import FiguresScreen
 from negtui.screens.reporting import ReportingScreen
 from negtui.screens.sweeps import SweepsScreen
 from negtui.view import ALL, View
@@ -34,11 +35,9 @@ from negtui.widgets.text_form import Line, TextForm
 
 NOTHING = "This session has no comparison yet. r paints it: every prompt and seed by every arm. It needs the adapter of screen 3."
 NO_SESSION = "Choose a session on screen 1."
-PANEL_WIDTH = 47
-"""Cells of a line of figures beside the pictures."""
 
 
-class CompareScreen(ReportingScreen):
+class CompareScreen(FiguresScreen, ReportingScreen):
     """Modes: the grid, a block (`-block`) with its arms side by side, in place, or as differences; figures (`-effects`)."""
 
     SCOPE = "compare"
@@ -145,10 +144,7 @@ class CompareScreen(ReportingScreen):
         """What belongs to the cursor."""
         caption = "\n".join(comparing.caption(self.looking))
         self.query_one("#compare-caption", Static).update(Text(caption, no_wrap=True, overflow="ellipsis"))
-        if self.has_class("-effects") and self.looking.answer is not None:
-            width = self.size.width - 4 if self.has_class("-narrow") else PANEL_WIDTH
-            lines = [*comparing.value_lines(self.looking, width), "", *comparing.effect_lines(self.looking.answer)]
-            self.query_one("#compare-figures", Static).update(Text(clean("\n".join(lines)).strip()))
+        self.show_figures()
         if self.has_class("-block"):
             beside(self, self.show_block, "block")
         self._show_heading()
@@ -175,7 +171,7 @@ class CompareScreen(ReportingScreen):
     def go_back(self) -> bool:
         if self.form.is_open:
             self.form.action_close()
-        elif self.has_class("-effects") and self.has_class("-narrow"):
+        elif self.figures_alone is not None:
             self.action_effects()
         elif self.looking.zoom:
             self.action_zoom(-comparing.MAX_ZOOM)
@@ -188,52 +184,6 @@ class CompareScreen(ReportingScreen):
         else:
             return False
         return True
-
-    @property
-    def _figures_alone(self) -> VerticalScroll | None:
-        """The figures, where they take the whole screen: then the keys of the blocks move them."""
-        is_alone = self.has_class("-effects") and self.has_class("-narrow")
-        return self.query_one("#compare-effects", VerticalScroll) if is_alone else None
-
-    def action_move(self, across: int, down: int) -> None:
-        if self._figures_alone is not None:
-            self._figures_alone.scroll_relative(y=down, animate=False)
-            return
-        if self.has_class("-block") and self.looking.zoom:
-            self.looking.look(across, down)
-        else:
-            self.looking.move(across, down)
-        self._moved()
-
-    def action_page(self, by: int) -> None:
-        if self._figures_alone is not None:
-            self._figures_alone.scroll_relative(y=by * self._figures_alone.size.height, animate=False)
-            return
-        self.looking.move(0, by * (1 if self.has_class("-block") else self.query_one(ArmGrid).page_size))
-        self._moved()
-
-    def action_end(self, by: int) -> None:
-        if self._figures_alone is not None:
-            self._figures_alone.scroll_to(y=0 if by < 0 else self._figures_alone.max_scroll_y, animate=False)
-            return
-        self.looking.move(0, by * len(self.looking.blocks))
-        self._moved()
-
-    def _moved(self) -> None:
-        if self.has_class("-block"):
-            self.show_at()
-        else:
-            self.show_looking()
-
-    def action_effects(self) -> None:
-        self.toggle_class("-effects")
-        self.show_at()
-        self.call_after_refresh(self.show_looking)
-
-    def action_figures(self, by: int) -> None:
-        if self.has_class("-effects"):
-            panel = self.query_one("#compare-effects", VerticalScroll)
-            panel.scroll_relative(y=by * max(1, panel.size.height - 2), animate=False)
 
     def action_other(self, by: int) -> None:
         name = comparing.next_name(self.names, self.looking.name, by)
