@@ -1,11 +1,10 @@
-"""The half of screen 2 that chooses among pictures: filters, marks with undo, near-duplicates, full screen.
+"""The half of screen 2 that chooses among pictures: filters, marks with undo, full screen.
 
 What is shown and marked is `negtui.dataset.Gallery`. A mark is seen at once, then sent, and taken back where the daemon refuses it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from daemon.protocol.commands import MarkImages, RestoreMarks, WantedMark
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import Mark
 from daemon.protocol.specs import ImageRecord, Status
-from negtui.curation import Decision, Filter, balance, difference_hash, near_duplicates, read_tags
+from negtui.curation import Decision, Filter, balance, read_tags
 from negtui.dataset import Gallery, balance_lines, caption, prompt_with_seed, short_caption, sign
 from negtui.output import quantity
 from negtui.screens.beside import beside
@@ -28,21 +27,16 @@ from negtui.widgets.text_form import Line, TextForm
 
 MAX_MARKED = 1000
 """Pictures in one command."""
-HASH_PIXELS = 64
-NUM_HASHED_AT_ONCE = 8
-SAY_EVERY = 512
 
 
 class CuratingScreen(PlanningScreen):
-    """Modes: the grid, one picture (`-full`), the plan (`-planning`). Near-duplicates are a group in the grid."""
+    """Modes: the grid, one picture (`-full`), the plan (`-planning`)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gallery = Gallery()
-        self.groups: list[tuple[str, ...]] = []
         self.pending: GridItem | None = None
         """The picture that is being painted."""
-        self._hashes: dict[str, int] = {}
         self._items: dict[str, tuple[ImageRecord, bool, GridItem]] = {}
 
     @property
@@ -232,41 +226,6 @@ class CuratingScreen(PlanningScreen):
         for start in range(0, len(marks), MAX_MARKED):
             wanted = tuple(WantedMark(id=mark.id, status=mark.status, tags=mark.tags) for mark in marks[start : start + MAX_MARKED])
             self.negtui.run_ask(RestoreMarks(session=self.gallery.session, marks=wanted))
-
-    # Near-duplicates.
-
-    def action_duplicates(self) -> None:
-        if self.gallery.group in self.groups:
-            self._show_group(self.groups[(self.groups.index(self.gallery.group) + 1) % len(self.groups)])
-        elif self.gallery.session:
-            beside(self, self._find_duplicates, "duplicates")
-
-    def _show_group(self, group: tuple[str, ...]) -> None:
-        self.gallery.group = group
-        self.show_shown()
-        self.grid.cursor = 0
-
-    async def _find_duplicates(self) -> None:
-        """Hash the thumbnails of what is shown, those not hashed before, and show the first group."""
-        session, records = self.gallery.session, list(self.gallery.shown)
-        missing = [record for record in records if record.id not in self._hashes]
-        for start in range(0, len(missing), NUM_HASHED_AT_ONCE):
-            if start and start % SAY_EVERY == 0:
-                self.negtui.say(f"{start} of {len(missing)} pictures looked at.")
-            await asyncio.gather(*(self._hash(session, record) for record in missing[start : start + NUM_HASHED_AT_ONCE]))
-        if session != self.gallery.session:
-            return
-        hashes = {record.id: self._hashes[record.id] for record in records if record.id in self._hashes}
-        self.groups = await asyncio.to_thread(near_duplicates, hashes)
-        if self.groups:
-            self._show_group(self.groups[0])
-        else:
-            self.negtui.say(f"No near-duplicates among {quantity(len(hashes), 'picture')}.")
-
-    async def _hash(self, session: str, record: ImageRecord) -> None:
-        image = await self.negtui.pictures.get(session, record.path, HASH_PIXELS)
-        if image is not None:
-            self._hashes[record.id] = await asyncio.to_thread(difference_hash, image)
 
     # Lines to fill in.
 

@@ -22,7 +22,7 @@ from negtui.dataset import Gallery
 from negtui.keys import bindings
 from negtui.output import clean
 from negtui.screens.beside import beside
-from negtui.screens.curating import CuratingScreen
+from negtui.screens.near_duplicates import NearDuplicatesScreen
 from negtui.view import ALL, OPEN, View
 from negtui.widgets.image_grid import TILE_COLUMNS, TILE_ROWS, GridItem, ImageGrid
 from negtui.widgets.image_view import ImageView
@@ -39,7 +39,7 @@ NO_SESSION = "Choose a session on screen 1."
 SHOWN = frozenset({"current_session", "images", "marks", "sessions", "jobs"})
 
 
-class DatasetScreen(CuratingScreen):
+class DatasetScreen(NearDuplicatesScreen):
     """What the daemon tells of the current session's pictures, brought to the gallery."""
 
     SCOPE = "dataset"
@@ -120,8 +120,8 @@ class DatasetScreen(CuratingScreen):
         if session == self.gallery.session and self._is_loaded:
             return
         self.gallery = Gallery(session=session)
-        self.groups, self.pending, self._num_told, self._is_loaded = [], None, {}, not session
-        self._hashes.clear()
+        self.pending, self._num_told, self._is_loaded = None, {}, not session
+        self.forget_duplicates()
         self._items.clear()
         self.remove_class("-full", "-planning")
         self.query_one("#dataset-empty", Static).update(NOTHING if session else NO_SESSION)

@@ -5,7 +5,7 @@ from textual.pilot import Pilot
 from daemon.protocol.commands import MarkImages, RestoreMarks
 from negtui.app import NegtuiApp
 from negtui.screens.dataset import DatasetScreen
-from tests.curation_daemon import CurationDaemon, client, in_loop, press, told
+from tests.curation_daemon import CurationDaemon, client, in_loop, press
 from tests.fake_client import FakeClient
 
 
@@ -80,11 +80,8 @@ async def test_escape_leaves_one_level_at_a_time() -> None:
 
 
 @in_loop
-async def test_the_prompt_is_copied_with_its_seed_and_no_duplicates_are_said() -> None:
+async def test_the_prompt_is_copied_with_its_seed() -> None:
     async with app(client()).run_test(size=(80, 24)) as pilot:
         await opened(pilot, 6)
         await press(pilot, "right", "y")
         assert "Seed: 1" in pilot.app.clipboard
-        await press(pilot, "d")
-        await pilot.pause(0.4)
-        assert "No near-duplicates among 6 pictures." in told(pilot.app)

@@ -139,22 +139,6 @@ async def test_a_picture_full_screen_is_stepped_and_marked() -> None:
 
 
 @in_loop
-async def test_near_duplicates_are_shown_group_by_group() -> None:
-    daemon = CurationDaemon()
-    found = client(daemon)
-    found.files["toy", "dataset/id4.png"] = found.files["toy", "dataset/id1.png"]
-    async with app(found).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "d")
-        await pilot.pause(0.5)
-        assert ("id1", "id4") in screen.groups
-        assert set(screen.gallery.group) <= {one.id for one in screen.gallery.shown}
-        assert "Near-duplicates 1 of" in text_of(pilot.app)
-        await press(pilot, "escape")
-        assert len(screen.gallery.shown) == 6
-
-
-@in_loop
 async def test_pictures_and_marks_of_others_appear_and_a_preview_is_painted() -> None:
     found = client()
     row = found.daemon.add(JOBS["synthesize"], "running")
