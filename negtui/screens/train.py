@@ -1,30 +1,23 @@
 """Screen 3: the options of a training, its curves, its samples and its log; started, steered and stopped by keys.
 
-Which runs there are and what they told is the view's; what is edited is the session's `[training]`, by the daemon.
+Which runs there are and what they told is the view's.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from daemon.protocol import training_rules
-from daemon.protocol.commands import ChangeSession, ReadSession, SessionAnswer
-from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobRow
-from daemon.protocol.specs import SessionSpec
 from daemon.protocol.training_spec import TrainingSpec
-from negtui import forms
 from negtui.ascii import AsciiOnly
 from negtui.charts import AXIS, EMPTY, Cell
 from negtui.keys import bindings
 from negtui.lean_compositor import LeanCompositor
-from negtui.screens.steering import SteeringScreen
+from negtui.screens.options import OptionsScreen, judge
 from negtui.trainings import curves_by_metric, num_steps, run_words, runs_of, side, with_older
 from negtui.view import View
 from negtui.widgets.cells import cells
@@ -33,7 +26,7 @@ from negtui.widgets.filter_line import FilterLine
 from negtui.widgets.log_pane import LogPane
 from negtui.widgets.loss_chart import Run
 from negtui.widgets.sample_strip import HERE, Lines, SampleStrip
-from negtui.widgets.spec_form import Remark, SpecForm
+from negtui.widgets.spec_form import SpecForm
 from negtui.widgets.text_form import TextForm
 
 PANES = ("options", "curves", "samples", "log")
@@ -41,7 +34,7 @@ OVERLAYS = (0, 1, 3)
 ONE_PANE_WIDTH, ONE_PANE_HEIGHT = 100, 30
 
 
-class TrainScreen(SteeringScreen):
+class TrainScreen(OptionsScreen):
     """Acts on the app's current session and on one of its runs: the newest, unless another was chosen."""
 
     SCOPE = "train"
@@ -52,19 +45,11 @@ class TrainScreen(SteeringScreen):
     def __init__(self) -> None:
         super().__init__()
         self._compositor = LeanCompositor()
-        self.session: str | None = None
-        self.spec: SessionSpec | None = None
         self.run_id: str | None = None
-        self._fault = ""
         self._is_pinned = False
         self._num_older = 0
         self._pane = "options"
         self._is_alone = False
-        self._is_reading = False
-        self._is_stale = True
-        self._changing = asyncio.Lock()
-        """Changes reach the session one after the other, and a start waits behind them."""
-        self._num_refused = 0
 
     def compose_body(self) -> ComposeResult:
         ascii_only = any(isinstance(one, AsciiOnly) for one in self.app.get_line_filters())
@@ -88,12 +73,10 @@ class TrainScreen(SteeringScreen):
     def show(self, view: View, changed: frozenset[str]) -> None:
         session = self._find_session(view)
         if session != self.session:
-            self.session, self.spec, self._fault, self._is_stale = session, None, "", True
             self.run_id, self._is_pinned = None, False
-            self._show_form()
-        if changed & {"sessions", "current_session", "connection"} or self._is_stale:
-            self._is_stale = True
-            self._read_soon()
+            self.turn_to(session)
+        if changed & {"sessions", "current_session", "connection"} or self.is_stale:
+            self.read_soon()
         if changed & {"jobs", "current_session"}:
             self._choose_run(view)
         self._show_run(view, changed)
@@ -152,65 +135,6 @@ class TrainScreen(SteeringScreen):
         self._is_pinned = False
         self._look_at(job_id)
         self.refresh_view()
-
-    # The options.
-
-    def _read_soon(self) -> None:
-        """Read the session as it is on disk now; a change meanwhile is read after that."""
-        if self.session is not None and not self._is_reading and self.view.connection.state == "connected":
-            self._is_reading = True
-            self.run_worker(self._read(), group="reading")
-
-    async def _read(self) -> None:
-        try:
-            while self._is_stale and self.session is not None:
-                self._is_stale = False
-                name = self.session
-                try:
-                    answer = await self.negtui.client.request(ReadSession(name=name))
-                except NegError as error:
-                    answer, self._fault = None, str(error)
-                if isinstance(answer, SessionAnswer) and name == self.session:
-                    self.spec, self._fault = answer.spec, ""
-                self._show_form()
-        finally:
-            self._is_reading = False
-
-    def _show_form(self) -> None:
-        training = self.spec.training if self.spec else None
-        notice = self._fault
-        if self.session is None:
-            notice = "Choose a session on screen 1."
-        elif self.spec is not None and training is None:
-            notice = f"{self.session} has no [training]; the first change adds one."
-            training = TrainingSpec()
-        elif self.negtui.read_only:
-            notice = notice or "Opened with --read-only: nothing is changed from here."
-        self.query_one(SpecForm).show(training, is_editable=not self._fault and not self.negtui.read_only, notice=notice)
-
-    def on_spec_form_edited(self, message: SpecForm.Edited) -> None:
-        message.stop()
-        self.run_worker(self._change(message.option.name, message.value), group="changing")
-
-    async def are_changes_written(self) -> bool:
-        num_refused = self._num_refused
-        async with self._changing:
-            return self._num_refused == num_refused
-
-    async def _change(self, option: str, value: Any) -> None:
-        if self.session is None:
-            return
-        command = ChangeSession(name=self.session, changes={f"training.{option}": forms.as_toml(value)}, skip_checks=True)
-        try:
-            async with self._changing:
-                answer = await self.negtui.client.request(command)
-        except NegError as error:
-            self._num_refused += 1
-            self.query_one(SpecForm).refuse(option, str(error))
-            return
-        if isinstance(answer, SessionAnswer) and answer.name == self.session:
-            self.spec, self._fault = answer.spec, ""
-            self._show_form()
 
     # Moving about.
 
@@ -299,14 +223,3 @@ class TrainScreen(SteeringScreen):
     def _focus_pane(self) -> None:
         pane = self.query_one(f"#{self._pane}")
         (self.query_one(SpecForm).rows if isinstance(pane, SpecForm) else pane).focus()
-
-
-def judge(spec: Any) -> Mapping[str, Remark]:
-    """What the rules between options say about a training's, by option; faults before doubts."""
-    found: dict[str, Remark] = {}
-    for rules, is_fault in ((training_rules.FAULTS, True), (training_rules.DOUBTS, False)):
-        for rule in rules:
-            finding = rule(spec)
-            if finding is not None:
-                found.setdefault(finding.option, Remark(f"{finding.message}. {finding.remedy}", is_fault))
-    return found
