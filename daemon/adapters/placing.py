@@ -17,6 +17,7 @@ import msgspec
 
 from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, sha256_file, sync_directory, write_atomic
 from daemon.models.embedding_files import EMBEDDING_FILE
+from daemon.protocol.codec import pretty_json
 from daemon.protocol.events import AdapterSaved
 
 CARD_NAME = "README.md"
@@ -71,7 +72,7 @@ def find_finished(place: Place, warn: Callable[[str], None]) -> AdapterSaved | N
 def save(place: Place, files: Mapping[str, bytes], card: str, record_name: str, record: msgspec.Struct) -> AdapterSaved:
     """Put weight files, model card and record under their name, all or none. Raises `NegError` `disk_full`."""
     temporary = place.path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    texts = {CARD_NAME: card.encode(), record_name: msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"}
+    texts = {CARD_NAME: card.encode(), record_name: pretty_json(record)}
     try:
         with disk_full_in_words(place.path):
             temporary.mkdir(parents=True)

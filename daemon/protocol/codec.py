@@ -99,6 +99,11 @@ def canonical_sha256(struct: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(struct, order="sorted")).hexdigest()
 
 
+def pretty_json(struct: Any) -> bytes:
+    """JSON for files that people read too: indented, in the order of the fields, with a newline at its end."""
+    return msgspec.json.format(msgspec.json.encode(struct), indent=2) + b"\n"
+
+
 def fitting(structs: Sequence[T]) -> tuple[T, ...]:
     """The first of them that fit into one answer; at least one, if there is one."""
     size = 0

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from daemon.adapters import tensors
 from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, sync_directory, write_atomic
+from daemon.protocol.codec import pretty_json
 from daemon.training.optimizers.make import OptimizerState
 
 NUM_KEPT = 2
@@ -108,7 +109,7 @@ def save_checkpoint(folder: Path, state: TrainerState, fingerprint: str, where: 
         facts=state.facts,
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     )
-    contents[STATE_NAME] = encode_record(record)
+    contents[STATE_NAME] = pretty_json(record)
     try:
         with disk_full_in_words(final):
             temporary.mkdir(parents=True)
@@ -122,11 +123,6 @@ def save_checkpoint(folder: Path, state: TrainerState, fingerprint: str, where: 
         if old != checkpoint_path(folder, best or 0):
             _remove(old)
     return final
-
-
-def encode_record(record: Record) -> bytes:
-    """The bytes of `state.json`."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
 def mark_best(folder: Path, step: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from daemon.files import commit_directory, disk_full_in_words, write_atomic
+from daemon.protocol.codec import pretty_json
 from daemon.training import orders
 from daemon.training.checkpoint import (
     CONTENT_NAMES,
@@ -20,7 +21,6 @@ from daemon.training.checkpoint import (
     Record,
     Unsound,
     checkpoint_path,
-    encode_record,
     found_checkpoints,
     read_checkpoint,
     temporary_path,
@@ -104,7 +104,7 @@ def _copy(plan: TrainingPlan, path: Path, record: Record) -> None:
             for name in CONTENT_NAMES:
                 shutil.copyfile(path / name, temporary / name)
             own = msgspec.structs.replace(record, fingerprint=plan.fingerprint)
-            write_atomic(temporary / STATE_NAME, encode_record(own), durable=False)
+            write_atomic(temporary / STATE_NAME, pretty_json(own), durable=False)
             commit_directory(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

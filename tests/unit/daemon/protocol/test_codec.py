@@ -171,6 +171,13 @@ def test_equal_settings_have_equal_hashes() -> None:
     assert codec.canonical_sha256(one) != codec.canonical_sha256(ModelSpec(base="toy"))
 
 
+def test_json_for_people_is_indented_and_ends_its_last_line() -> None:
+    text = codec.pretty_json(ModelSpec(base="toy", device="cpu"))
+    assert text.startswith(b'{\n  "base": "toy",\n')
+    assert text.endswith(b"}\n")
+    assert msgspec.json.decode(text, type=ModelSpec) == ModelSpec(base="toy", device="cpu")
+
+
 def test_a_page_holds_what_fits_and_one_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [ModelSpec(base="x" * 100) for _ in range(5)]
     assert codec.fitting(many) == tuple(many)
