@@ -12,9 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 from PIL import Image
-from rich.color import Color
 from rich.segment import Segment
-from rich.style import Style
 from textual.errors import NoWidget
 from textual.geometry import Region, Size
 from textual.reactive import var
@@ -24,11 +22,10 @@ from textual.widget import Widget
 from negtui.output import clean
 from negtui.pixels import kitty
 from negtui.pixels.base import Colours, fit
-from negtui.pixels.half import Run, half_rows
+from negtui.pixels.half import half_rows
 from negtui.pixels.painter import Painter
 from negtui.pixels.pictures import Pictures
-from negtui.pixels.sixel import Band
-from negtui.pixels.store import Sent
+from negtui.widgets.drawn import Drawn
 from negtui.widgets.lean_strip import LeanStrip
 
 COARSE = 4
@@ -57,11 +54,7 @@ class ImageView(Widget, inherit_bindings=False):
         super().__init__(**named)
         self._image: Image.Image | None = None
         self._key: Hashable = None
-        self._place = (0, 0)
-        self._rows: list[list[Run]] = []
-        self._sent: Sent | None = None
-        self._bands: list[Band] = []
-        self._is_covered = False
+        self._drawn = Drawn()
         self._written: set[int] = set()
         self._token = object()
         self._words = ""
@@ -83,9 +76,7 @@ class ImageView(Widget, inherit_bindings=False):
     @property
     def drawn(self) -> str:
         """What stands on the screen now: `kitty`, `sixel`, `half`, or empty."""
-        if self._sent is not None:
-            return "kitty"
-        return "sixel" if self._bands and not self._is_covered else "half" if self._rows else ""
+        return self._drawn.backend
 
     def show(self, image: Image.Image | None, key: Hashable = None) -> None:
         """Show a picture that is in memory, e.g. a preview; `key` names its content, so that it is not sent twice."""
@@ -111,7 +102,7 @@ class ImageView(Widget, inherit_bindings=False):
         self._drop()
 
     def on_resize(self) -> None:
-        self._begin(settle=SETTLE_SECONDS if self._place != (0, 0) else 0.0)
+        self._begin(settle=SETTLE_SECONDS if self._drawn.place != (0, 0) else 0.0)
 
     def _catch_up(self) -> None:
         """Draw at a size that nobody told of: what becomes visible may get one so."""
@@ -119,7 +110,7 @@ class ImageView(Widget, inherit_bindings=False):
             self._begin()
 
     def render_line(self, y: int) -> Strip:
-        columns, rows = self._place
+        columns, rows = self._drawn.place
         left, top = self._corner()
         background = self.rich_style
         row = y - top
@@ -128,7 +119,7 @@ class ImageView(Widget, inherit_bindings=False):
             return Strip([Segment(text, background)]).adjust_cell_length(self.size.width, background)
         if not 0 <= row < rows:
             return Strip.blank(self.size.width, background)
-        middle = self._middle(row, background)
+        middle = self._drawn.segments(row, background)
         margins = Segment(" " * left, background), Segment(" " * (self.size.width - left - columns), background)
         return Strip([segment for segment in (margins[0], *middle, margins[1]) if segment.text], self.size.width)
 
@@ -138,26 +129,15 @@ class ImageView(Widget, inherit_bindings=False):
             self.call_later(self._begin)
         elif self._begun_size != self.size:
             self.call_later(self._catch_up)
-        short = self._sent is None
+        short = self._drawn.sent is None
         return [
             LeanStrip(strip._segments, strip.cell_length, partial(self._note_written, crop.y + number), short=short)
             for number, strip in enumerate(super().render_lines(crop))
         ]
 
-    def _middle(self, row: int, background: Style) -> list[Segment]:
-        """The cells of one row of the picture."""
-        columns = self._place[0]
-        if self._sent is not None:
-            style = Style.from_color(Color.from_rgb(*kitty.id_colour(self._sent.id)), background.bgcolor)
-            return [Segment(_placeholders(columns, self._place[1])[row], style)]
-        if self._bands and not self._is_covered:
-            return [Segment(" " * columns, background)]
-        if row < len(self._rows):
-            return [Segment(run.text, _style(run, background)) for run in self._rows[row]]
-        return [Segment(" " * columns, background)]
-
     def _corner(self) -> tuple[int, int]:
-        return (self.size.width - self._place[0]) // 2, (self.size.height - self._place[1]) // 2
+        columns, rows = self._drawn.place
+        return (self.size.width - columns) // 2, (self.size.height - rows) // 2
 
     def _begin(self, settle: float = 0.0) -> None:
         """Draw anew: at once where the terminal has the picture, else step by step in a worker."""
@@ -186,15 +166,14 @@ class ImageView(Widget, inherit_bindings=False):
             return False
         place = self._fit(*size)
         if painter.backend == "sixel":
-            self._bands = painter.find_bands(self._content_key(), *place)
-            self._is_covered = False
+            self._drawn.take_bands(painter.find_bands(self._content_key(), *place))
         else:
             sent = painter.find_kitty(self._content_key(), *place)
             if sent is not None:
-                self._hold(sent)
-        if self._sent is None and not self._bands:
+                self._drawn.hold(sent)
+        if self._drawn.sent is None and not self._drawn.bands:
             return False
-        self._place = place
+        self._drawn.place = place
         self.refresh()
         return True
 
@@ -206,16 +185,16 @@ class ImageView(Widget, inherit_bindings=False):
             return self._say(_reason(self.pictures, self.picture))
         if painter.backend == "off":
             return self._say("pictures are off")
-        self._place = columns, rows = self._fit(image.width, image.height)
+        self._drawn.place = columns, rows = self._fit(image.width, image.height)
         choice = painter.choice
         is_preview = painter.backend != "half"
         is_coarse = is_preview and choice.over_ssh and choice.colours == "truecolor"
         colours: Colours = "256" if is_coarse else choice.colours
         coarse = COARSE if is_coarse else 1
-        drawn = await asyncio.to_thread(half_rows, image, columns, rows, colours, ascii=choice.ascii, coarse=coarse)
+        half = await asyncio.to_thread(half_rows, image, columns, rows, colours, ascii=choice.ascii, coarse=coarse)
         if token is not self._token:
             return
-        self._rows = drawn
+        self._drawn.rows = half
         self.refresh()
         if is_preview:
             await asyncio.sleep(settle)
@@ -223,7 +202,7 @@ class ImageView(Widget, inherit_bindings=False):
 
     async def _send(self, token: object, painter: Painter, image: Image.Image) -> None:
         """The better backend, in the place of the half-blocks."""
-        columns, rows = self._place
+        columns, rows = self._drawn.place
 
         def wanted() -> bool:
             return token is self._token
@@ -233,13 +212,12 @@ class ImageView(Widget, inherit_bindings=False):
         if painter.backend == "kitty":
             sent = await painter.send_kitty(self._content_key(), image, columns, rows, wanted)
             if sent is not None and wanted() and painter.is_shown(sent):
-                self._hold(sent)
-                self._rows = []
+                self._drawn.hold(sent)
                 self.refresh()
         elif painter.backend == "sixel":
             found = await painter.sixel_bands(self._content_key(), image, columns, rows)
             if wanted():
-                self._bands, self._is_covered = found, False
+                self._drawn.take_bands(found)
                 self.refresh()
 
     async def _load(self) -> Image.Image | None:
@@ -281,18 +259,13 @@ class ImageView(Widget, inherit_bindings=False):
         self._words = " ".join(clean(words).split())
         self.refresh()
 
-    def _hold(self, sent: Sent) -> None:
-        sent.num_users += 1
-        self._sent = sent
-
     def _drop(self) -> None:
-        if self._sent is not None:
-            self._sent.num_users -= 1
-        self._sent, self._rows, self._bands, self._words = None, [], [], ""
+        self._drawn.drop()
+        self._words = ""
 
     def _note_written(self, y: int) -> None:
         """A row of ours was written: the sixel pixels that stood there are gone."""
-        if self._bands:
+        if self._drawn.bands:
             if not self._written:
                 self.call_later(self._overlay)
             self._written.add(y - self._corner()[1])
@@ -300,18 +273,17 @@ class ImageView(Widget, inherit_bindings=False):
     def _overlay(self) -> None:
         """Send the bands of the rows that were written; half-blocks instead while something covers the picture."""
         written, self._written = self._written, set()
-        painter, token = self.painter, self._token
-        if painter is None or not self._bands:
+        painter, token, drawn = self.painter, self._token, self._drawn
+        if painter is None or not drawn.bands:
             return
         left, top = self._corner()
         x, y = self.content_region.x + left, self.content_region.y + top
-        covered = not _stands_free(self, x, y, *self._place)
-        if covered != self._is_covered:
-            self._is_covered = covered
+        covered = not _stands_free(self, x, y, *drawn.place)
+        if covered != drawn.is_covered:
+            drawn.is_covered = covered
             self.refresh()
         elif not covered:
-            touched = [band for band in self._bands if any(band.top <= row < band.top + band.rows for row in written)]
-            painter.send_bands(touched, x, y, lambda: token is self._token and not self._is_covered)
+            painter.send_bands(drawn.bands_at(written), x, y, lambda: token is self._token and not drawn.is_covered)
 
 
 def _stands_free(widget: Widget, x: int, y: int, columns: int, rows: int) -> bool:
@@ -332,21 +304,3 @@ def _reason(pictures: Pictures | None, picture: Picture | None) -> str:
 
 
 def _nothing() -> None: ...
-
-
-_kept_placeholders: dict[tuple[int, int], list[str]] = {}
-
-
-def _placeholders(columns: int, rows: int) -> list[str]:
-    place = columns, rows
-    if place not in _kept_placeholders:
-        if len(_kept_placeholders) > 32:
-            _kept_placeholders.clear()
-        _kept_placeholders[place] = kitty.placeholder_rows(columns, rows)
-    return _kept_placeholders[place]
-
-
-def _style(run: Run, background: Style) -> Style:
-    foreground = None if run.foreground is None else Color.from_rgb(*run.foreground)
-    behind = background.bgcolor if run.background is None else Color.from_rgb(*run.background)
-    return Style.from_color(foreground if foreground is not None or run.background is not None else background.color, behind)
