@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,12 +9,13 @@ import msgspec
 
 from daemon import files
 from daemon.comparison.findings import Findings, note
+from daemon.comparison.folder import write_metrics, write_sheets, write_summary
 from daemon.comparison.grid import Column, Row, draw_sheets
-from daemon.comparison.metrics import present
 from daemon.comparison.report.markdown import render_markdown
 from daemon.comparison.report.page import render_page
 from daemon.comparison.report.settings import settings
 from daemon.manifest import write_manifest
+from daemon.protocol.codec import pretty_json
 from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.effects import Claim, Effect
 from daemon.protocol.specs import ImageRecord, ImageRequest
@@ -40,6 +39,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis_paths: tuple[str, ...] = ()
     """`diagnosis.json` and its maps, where blocks were diagnosed."""
 
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The other files that make it whole."""
+        return ("report.html", "report.md", "metrics.csv", "cells.json", "manifest.jsonl", *self.sheet_paths, *self.diagnosis_paths)
+
 
 class CellLine(msgspec.Struct, frozen=True, kw_only=True):
     """One cell of `cells.json`: which picture, by what request, and what was measured in it."""
@@ -62,7 +66,7 @@ def write_outputs(
     """Write all files to `folder`; `check` is called between the slow ones and may raise to stop."""
     images_path = folder.parent / "images"
     write_manifest(folder / "manifest.jsonl", list(records))
-    files.write_atomic(folder / "metrics.csv", _csv(findings).encode())
+    write_metrics(folder, "arm", findings.blocks, findings.arms, findings.picture_ids, findings.values)
     files.write_atomic(folder / "cells.json", _cells_json(findings, records))
     sheets = _write_sheets(findings, folder, images_path, check)
     files.write_atomic(folder / "report.html", render_page(findings, images_path).encode())
@@ -80,19 +84,7 @@ def write_outputs(
         claims=findings.claims,
         diagnosis_paths=_write_diagnosis(findings.diagnosis, folder),
     )
-    files.write_atomic(folder / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
-    return summary
-
-
-def read_summary(folder: Path, inputs_sha256: str) -> Summary | None:
-    """The summary of a finished comparison of the same inputs whose files are all still there, else None."""
-    try:
-        summary = msgspec.json.decode((folder / "summary.json").read_bytes(), type=Summary)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    wanted = ("report.html", "report.md", "metrics.csv", "cells.json", "manifest.jsonl", *summary.sheet_paths, *summary.diagnosis_paths)
-    if summary.inputs_sha256 != inputs_sha256 or not all((folder / name).is_file() for name in wanted):
-        return None
+    write_summary(folder, summary)
     return summary
 
 
@@ -101,12 +93,12 @@ def _write_diagnosis(diagnosis: Diagnosis | None, folder: Path) -> tuple[str, ..
     if diagnosis is None:
         (folder / DIAGNOSIS_FILE).unlink(missing_ok=True)
         return ()
-    files.write_atomic(folder / DIAGNOSIS_FILE, msgspec.json.format(msgspec.json.encode(diagnosis), indent=2) + b"\n")
+    files.write_atomic(folder / DIAGNOSIS_FILE, pretty_json(diagnosis))
     return (DIAGNOSIS_FILE, *(one.path for one in diagnosis.maps))
 
 
 def _write_sheets(findings: Findings, folder: Path, images_path: Path, check: Callable[[], None]) -> list[str]:
-    """`sheet.png`, `sheet-2.png` and so on; returns their names. Sheets of a longer comparison before are removed."""
+    """Returns their names."""
     rows = [
         Row(
             caption=f"{block.prompt} (seed {block.seed})",
@@ -118,29 +110,7 @@ def _write_sheets(findings: Findings, folder: Path, images_path: Path, check: Ca
     heading = f"{findings.job.session}: {findings.job.comparison.output_name}"
     columns = [Column(arm.name, arm.title) for arm in findings.arms]
     comment = "\n".join(f"{name}: {value}" for name, value in settings(findings))
-    names = []
-    for number, sheet in enumerate(draw_sheets(heading, columns, rows, comment), 1):
-        names.append("sheet.png" if number == 1 else f"sheet-{number}.png")
-        files.write_atomic(folder / names[-1], sheet)
-        check()
-    for stale in folder.glob("sheet-*.png"):
-        if stale.name not in names:
-            stale.unlink()
-    return names
-
-
-def _csv(findings: Findings) -> str:
-    """A row a cell: block, prompt, seed, arm, image, then every metric (empty where the cell has none)."""
-    metrics = present(findings.values.values())
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["block", "prompt", "seed", "arm", "image", *metrics])
-    for block in findings.blocks:
-        for arm in findings.arms:
-            found = findings.values[block.index, arm.name]
-            image = findings.picture_ids[block.index, arm.name]
-            table.writerow([block.index, block.prompt, block.seed, arm.name, image, *(found.get(name, "") for name in metrics)])
-    return text.getvalue()
+    return write_sheets(draw_sheets(heading, columns, rows, comment), folder, check)
 
 
 def _cells_json(findings: Findings, records: Sequence[ImageRecord]) -> bytes:

@@ -17,8 +17,9 @@ from daemon.comparison.diversity import find_diversity
 from daemon.comparison.effects import CellValues, arm_means, find_effects, verdict_in_words
 from daemon.comparison.features import MAX_PIXELS, features
 from daemon.comparison.findings import Findings
+from daemon.comparison.folder import read_summary
 from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
-from daemon.comparison.outputs import Summary, read_summary, write_outputs
+from daemon.comparison.outputs import Summary, write_outputs
 from daemon.comparison.painting import COMPARISONS_FOLDER, IMAGES_FOLDER, cell_record, paint_cells
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.engine.base import ModelIdentity
@@ -75,7 +76,7 @@ def compare(job: CompareJob, context: JobContext) -> Iterator[DurableEvent]:
     records = yield from _paint(comparison, context, Manifest(folder / "manifest.jsonl"))
     votes = _votes(comparison, records, folder)
     inputs_sha256 = _inputs_sha256(comparison, records, votes)
-    summary = read_summary(folder, inputs_sha256)
+    summary = read_summary(folder, Summary, inputs_sha256)
     if summary is None:
         with context.phase("measure"):
             values = _measure(comparison, records, context)

@@ -13,6 +13,7 @@ import msgspec
 from daemon import files
 from daemon.comparison.arms import Arm
 from daemon.comparison.effects import CellValues, figure
+from daemon.comparison.folder import write_metrics, write_sheets, write_summary
 from daemon.comparison.grid import Column, Row, draw_sheets
 from daemon.comparison.metrics import present
 from daemon.comparison.plan import Block
@@ -23,7 +24,6 @@ from daemon.protocol.sweeps import SweepCell, SweepTable
 
 MAX_SHEET_BLOCKS = 4
 """So many blocks are drawn as grids; all cells have the first ones."""
-NAMES = ("manifest.jsonl", "metrics.csv", "table.csv", "table.md")
 
 
 @dataclass(frozen=True)
@@ -38,48 +38,29 @@ class Finished:
     values: CellValues
 
 
-class _Summary(msgspec.Struct, frozen=True, kw_only=True):
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """`summary.json`, written last: where it stands, the sweep is finished."""
 
     table: SweepTable
     inputs_sha256: str
 
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The other files that make it whole."""
+        return ("manifest.jsonl", "metrics.csv", "table.csv", "table.md", *self.table.sheet_paths)
+
 
 def write_outputs(finished: Finished, folder: Path, images_path: Path, inputs_sha256: str, check: Callable[[], None]) -> SweepTable:
     """Write all files to `folder`; returns the table with its sheets. `check` is called between the slow ones and may raise to stop."""
     write_manifest(folder / "manifest.jsonl", [record for _, record in sorted(finished.records.items())])
-    files.write_atomic(folder / "metrics.csv", _metrics_csv(finished).encode())
-    table = msgspec.structs.replace(finished.table, sheet_paths=tuple(_write_sheets(finished, folder, images_path, check)))
+    image_ids = {place: record.id for place, record in finished.records.items()}
+    write_metrics(folder, "cell", finished.blocks, finished.arms, image_ids, finished.values)
+    sheet_names = write_sheets(_sheets(finished, images_path), folder, check)
+    table = msgspec.structs.replace(finished.table, sheet_paths=tuple(sheet_names))
     files.write_atomic(folder / "table.csv", _table_csv(table).encode())
     files.write_atomic(folder / "table.md", _markdown(finished.job.session, table).encode())
-    summary = _Summary(table=table, inputs_sha256=inputs_sha256)
-    files.write_atomic(folder / "summary.json", msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
+    write_summary(folder, Summary(table=table, inputs_sha256=inputs_sha256))
     return table
-
-
-def read_table(folder: Path, inputs_sha256: str) -> SweepTable | None:
-    """The table of a finished sweep of the same inputs whose files are all still there, else None."""
-    try:
-        summary = msgspec.json.decode((folder / "summary.json").read_bytes(), type=_Summary)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    is_whole = all((folder / name).is_file() for name in (*NAMES, *summary.table.sheet_paths))
-    return summary.table if summary.inputs_sha256 == inputs_sha256 and is_whole else None
-
-
-def _metrics_csv(finished: Finished) -> str:
-    """A row a picture: block, prompt, seed, cell, image, then every metric (empty where the picture has none)."""
-    metrics = present(finished.values.values())
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["block", "prompt", "seed", "cell", "image", *metrics])
-    for block in finished.blocks:
-        for arm in finished.arms:
-            record = finished.records.get((block.index, arm.name))
-            if record is not None:
-                found = finished.values[block.index, arm.name]
-                rows.writerow([block.index, block.prompt, block.seed, arm.name, record.id, *(found.get(name, "") for name in metrics)])
-    return text.getvalue()
 
 
 def _table_csv(table: SweepTable) -> str:
@@ -104,19 +85,6 @@ def _markdown(session: str, table: SweepTable) -> str:
         "The interval of a cell that stopped is over the blocks it has; that it stopped was decided by a stricter one (see the guide).",
     ]
     return f"# {session}: sweep {table.name}\n\n{table.verdict}\n\n{text}\n\n{' '.join(notes)}\n"
-
-
-def _write_sheets(finished: Finished, folder: Path, images_path: Path, check: Callable[[], None]) -> list[str]:
-    """`sheet.png`, `sheet-2.png` and so on; returns their names. Sheets of a larger sweep before are removed."""
-    names: list[str] = []
-    for sheet in _sheets(finished, images_path):
-        names.append("sheet.png" if not names else f"sheet-{len(names) + 1}.png")
-        files.write_atomic(folder / names[-1], sheet)
-        check()
-    for stale in folder.glob("sheet-*.png"):
-        if stale.name not in names:
-            stale.unlink()
-    return names
 
 
 def _sheets(finished: Finished, images_path: Path) -> Iterator[bytes]:

@@ -14,11 +14,12 @@ import msgspec
 
 from daemon.comparison.arms import Arm, resolve_arms
 from daemon.comparison.effects import CellValues
+from daemon.comparison.folder import read_summary
 from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
 from daemon.comparison.metrics import METRICS, QUALITY, Metric, Values
 from daemon.comparison.painting import COMPARISONS_FOLDER, IMAGES_FOLDER, cell_record, paint_cells
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
-from daemon.comparison.sweep.outputs import Finished, read_table, write_outputs
+from daemon.comparison.sweep.outputs import Finished, Summary, write_outputs
 from daemon.comparison.sweep.racing import Stop, find_losers, look_points
 from daemon.comparison.sweep.tables import SWEEPS_FOLDER, make_table, stop_in_words
 from daemon.engine.base import ModelIdentity
@@ -196,14 +197,14 @@ def _finish(plan: Plan, race: Race, folder: Path, context: JobContext) -> SweepT
         scorers=tuple(scorer.version for scorer in plan.scorers),
     )
     inputs_sha256 = canonical_sha256(inputs)
-    table = read_table(folder, inputs_sha256)
-    if table is None:
-        context.check()
-        with context.phase("report"):
-            made = make_table(plan.job.sweep, plan.blocks, race.values, race.stops, plan.metric)
-            finished = Finished(plan.job, made, plan.arms, plan.blocks, race.records, race.values)
-            table = write_outputs(finished, folder, context.session_path / IMAGES_FOLDER, inputs_sha256, context.check)
-    return table
+    summary = read_summary(folder, Summary, inputs_sha256)
+    if summary is not None:
+        return summary.table
+    context.check()
+    with context.phase("report"):
+        made = make_table(plan.job.sweep, plan.blocks, race.values, race.stops, plan.metric)
+        finished = Finished(plan.job, made, plan.arms, plan.blocks, race.records, race.values)
+        return write_outputs(finished, folder, context.session_path / IMAGES_FOLDER, inputs_sha256, context.check)
 
 
 def _saved(table: SweepTable, context: JobContext) -> SweepSaved:

@@ -8,7 +8,8 @@ import pytest
 from comparing import CountingScorer, job, prepare
 from painting import Desk
 
-from daemon.comparison.outputs import CellLine, Summary, read_summary
+from daemon.comparison.folder import read_summary
+from daemon.comparison.outputs import CellLine, Summary
 from daemon.comparison.recipe import compare
 from daemon.manifest import read_manifest
 from negtui.picture_text import told_by
@@ -71,19 +72,12 @@ def test_a_sheet_says_in_its_file_what_is_written_on_it(folder: Path) -> None:
     assert "base sha256: " + "ba5e" * 16 in said["Comment"].splitlines()
 
 
-def test_a_summary_counts_for_its_inputs_while_its_files_are_there(folder: Path) -> None:
+def test_a_comparison_is_finished_while_its_files_are_there(folder: Path) -> None:
     summary = summary_of(folder)
-    assert read_summary(folder, summary.inputs_sha256) == summary
-    assert read_summary(folder, "of other inputs") is None
+    assert read_summary(folder, Summary, summary.inputs_sha256) == summary
+    assert read_summary(folder, Summary, "of other inputs") is None
     (folder / "sheet.png").unlink()
-    assert read_summary(folder, summary.inputs_sha256) is None
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"{}"])
-def test_a_damaged_summary_counts_for_nothing(folder: Path, content: bytes) -> None:
-    inputs_sha256 = summary_of(folder).inputs_sha256
-    (folder / "summary.json").write_bytes(content)
-    assert read_summary(folder, inputs_sha256) is None
+    assert read_summary(folder, Summary, summary.inputs_sha256) is None
 
 
 def test_sheets_of_a_longer_comparison_are_removed(tmp_path: Path) -> None:

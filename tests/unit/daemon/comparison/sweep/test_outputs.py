@@ -1,12 +1,14 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 from comparing import CountingScorer, prepare
 from painting import Desk
 from PIL import Image
 from sweeping import sweep_of
 
-from daemon.comparison.sweep.outputs import read_table
+from daemon.comparison.folder import read_summary
+from daemon.comparison.sweep.outputs import Summary
 from daemon.comparison.sweep.recipe import sweep
 from tests.fake_sweep import BrightEngine
 
@@ -33,6 +35,8 @@ def test_the_table_as_csv_has_a_row_a_cell(folder: Path) -> None:
 
 
 def test_only_a_whole_sweep_of_the_same_inputs_counts(folder: Path) -> None:
-    assert read_table(folder, "other") is None
-    (folder / "summary.json").write_bytes(b"{}")
-    assert read_table(folder, "other") is None
+    summary = msgspec.json.decode((folder / "summary.json").read_bytes(), type=Summary)
+    assert read_summary(folder, Summary, summary.inputs_sha256) == summary
+    assert read_summary(folder, Summary, "other") is None
+    (folder / "table.md").unlink()
+    assert read_summary(folder, Summary, summary.inputs_sha256) is None

@@ -1,0 +1,67 @@
+"""What the folders of comparisons and sweeps hold alike, and when they count as finished."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from daemon.comparison.arms import Arm
+from daemon.comparison.folder import read_summary, write_metrics, write_sheets, write_summary
+from daemon.comparison.plan import Block
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A summary as small as can be."""
+
+    inputs_sha256: str
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        return ("table.csv",)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "table.csv").touch()
+    write_summary(tmp_path, Told("of these"))
+    return tmp_path
+
+
+def never() -> None:
+    """Nobody asks it to stop."""
+
+
+def test_a_summary_counts_for_its_inputs_while_its_files_are_there(folder: Path) -> None:
+    assert read_summary(folder, Told, "of these") == Told("of these")
+    assert read_summary(folder, Told, "of others") is None
+    (folder / "table.csv").unlink()
+    assert read_summary(folder, Told, "of these") is None
+
+
+def test_without_a_summary_nothing_is_finished(tmp_path: Path) -> None:
+    assert read_summary(tmp_path, Told, "of these") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"{}"])
+def test_a_damaged_summary_counts_for_nothing(folder: Path, content: bytes) -> None:
+    (folder / "summary.json").write_bytes(content)
+    assert read_summary(folder, Told, "of these") is None
+
+
+def test_sheets_are_numbered_from_the_second_on_and_old_ones_are_removed(tmp_path: Path) -> None:
+    assert write_sheets([b"a", b"b", b"c"], tmp_path, never) == ["sheet.png", "sheet-2.png", "sheet-3.png"]
+    assert write_sheets([b"d", b"e"], tmp_path, never) == ["sheet.png", "sheet-2.png"]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"sheet.png": b"d", "sheet-2.png": b"e"}
+
+
+def test_figures_have_a_row_a_picture_and_are_empty_where_there_are_none(tmp_path: Path) -> None:
+    arms = [Arm(name, (), None, name) for name in ("first", "second")]
+    image_ids = {(0, "first"): "id1", (0, "second"): "id2", (1, "second"): "id3"}
+    values = {(0, "first"): {"contrast": 0.5, "adherence": 1.0}, (0, "second"): {"contrast": 0.25}, (1, "second"): {"contrast": 0.125}}
+    write_metrics(tmp_path, "cell", [Block(0, "a, b", 7), Block(1, "c", 8)], arms, image_ids, values)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "block,prompt,seed,cell,image,adherence,contrast",
+        '0,"a, b",7,first,id1,1.0,0.5',
+        '0,"a, b",7,second,id2,,0.25',
+        "1,c,8,second,id3,,0.125",
+    ]
