@@ -21,8 +21,8 @@ from daemon.engine.base import ModelIdentity, OnBlockStep, OnStep
 from daemon.picture_text import picture_text
 from daemon.protocol.arms import RefinerUse
 from daemon.protocol.codec import canonical_sha256
-from daemon.protocol.events import Preview, StepProgress
-from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, ImageRequest, ModelSpec, SamplingSpec
+from daemon.protocol.events import ImageSaved, Preview, StepProgress
+from daemon.protocol.specs import AdapterRequest, EmbeddingRequest, ImageRecord, ImageRequest, ModelSpec, SamplingSpec
 from daemon.recipe import JobContext
 
 THUMBNAIL_PIXELS = (64, 256, 512)
@@ -95,6 +95,13 @@ class PaintPace:
             eta_seconds=left / pace if pace else None,
         )
         self.context.tell(progress)
+
+    def saved(self, image: ImageRecord, index: int, *, reused: bool) -> ImageSaved:
+        """The event that tells of the finished picture `index`."""
+        context = self.context
+        return ImageSaved(
+            job_id=context.job_id, session=context.session, image=image, index=index, num_images=self.num_images, reused=reused
+        )
 
     def _count_steps(self, number: int) -> None:
         # Timed from the end of the very first step: what comes before it is loading the models.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,14 @@ from PIL import Image
 from daemon import files, toy
 from daemon.comparison import metrics
 from daemon.comparison.metrics import Measure, Values
+from daemon.comparison.painting import COMPARISONS_FOLDER
 from daemon.manifest import append_line
 from daemon.models.identity import remembered_sha256s
 from daemon.models.scorer_files import find_scorer_files
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import StepProgress
-from daemon.protocol.specs import ComparisonSpec
+from daemon.protocol.specs import ComparisonSpec, ImageRecord
 from daemon.recipe import JobContext
 
 BATCH_SIZE = 16
@@ -59,6 +60,12 @@ def find_scorers(comparison: ComparisonSpec, session_path: Path) -> tuple[Scorer
     """The plain figures and the scorers asked for. Raises `NegError` in words where one's files are not here, or are refused."""
     plain = Scorer("plain", metrics.VERSION, lambda: _measure_plainly)
     return (plain, *(_SCORERS[name](comparison, session_path) for name in comparison.scorers))
+
+
+def measure_records(context: JobContext, records: Iterable[ImageRecord], scorers: Sequence[Scorer]) -> dict[str, Values]:
+    """All figures of a session's pictures, by the picture's sha256; what one comparison or sweep has measured, the others have."""
+    subjects = [Subject(context.session_path / record.path, record.sha256, record.request.prompt) for record in records]
+    return measure(context, subjects, scorers, context.session_path / COMPARISONS_FOLDER / "measures.jsonl")
 
 
 def measure(context: JobContext, subjects: Sequence[Subject], scorers: Sequence[Scorer], cache_path: Path) -> dict[str, Values]:

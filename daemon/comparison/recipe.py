@@ -18,7 +18,7 @@ from daemon.comparison.effects import CellValues, arm_means, find_effects, verdi
 from daemon.comparison.features import MAX_PIXELS, features
 from daemon.comparison.findings import Findings
 from daemon.comparison.folder import read_summary
-from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
+from daemon.comparison.measures import Scorer, find_scorers, measure_records
 from daemon.comparison.outputs import Summary, write_outputs
 from daemon.comparison.painting import COMPARISONS_FOLDER, IMAGES_FOLDER, cell_record, paint_cells
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
@@ -115,20 +115,12 @@ def _paint(comparison: Comparison, context: JobContext, manifest: Manifest) -> G
             index = first + number
             known = manifest.find(picture.id, cells[index].arm.name)
             records[index] = cell_record(cells[index], picture, known.status if known else "undecided")
-            yield ImageSaved(
-                job_id=context.job_id,
-                session=context.session,
-                image=records[index],
-                index=index,
-                num_images=len(cells),
-                reused=picture.reused,
-            )
+            yield pace.saved(records[index], index, reused=picture.reused)
     return [records[index] for index in range(len(cells))]
 
 
 def _measure(comparison: Comparison, records: Sequence[ImageRecord], context: JobContext) -> CellValues:
-    subjects = [Subject(context.session_path / record.path, record.sha256, record.request.prompt) for record in records]
-    found = measure(context, subjects, comparison.scorers, context.session_path / COMPARISONS_FOLDER / "measures.jsonl")
+    found = measure_records(context, records, comparison.scorers)
     return {(cell.block.index, cell.arm.name): found[record.sha256] for cell, record in zip(comparison.cells, records, strict=True)}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from daemon.manifest import Manifest
 from daemon.pictures import PaintPace, Picture, image_id, paint_or_reuse
-from daemon.protocol.events import DurableEvent, ImageSaved, Logged
+from daemon.protocol.events import DurableEvent, Logged
 from daemon.protocol.specs import ImageRecord, SynthesizeJob
 from daemon.recipe import JobContext
 from daemon.synthesis.plan import PlannedImage, plan
@@ -31,14 +31,7 @@ def synthesize(job: SynthesizeJob, context: JobContext) -> Iterator[DurableEvent
             )
             record = manifest.keep(_record(image, picture))
         told.add(record.id)
-        yield ImageSaved(
-            job_id=context.job_id,
-            session=context.session,
-            image=record,
-            index=index,
-            num_images=len(planned),
-            reused=picture.reused,
-        )
+        yield pace.saved(record, index, reused=picture.reused)
     num_others = sum(record.id not in told and (folder / f"{record.id}.png").exists() for record in manifest.records())
     if num_others:
         message = (

@@ -15,9 +15,9 @@ import msgspec
 from daemon.comparison.arms import Arm, resolve_arms
 from daemon.comparison.effects import CellValues
 from daemon.comparison.folder import read_summary
-from daemon.comparison.measures import Scorer, Subject, find_scorers, measure
-from daemon.comparison.metrics import METRICS, QUALITY, Metric, Values
-from daemon.comparison.painting import COMPARISONS_FOLDER, IMAGES_FOLDER, cell_record, paint_cells
+from daemon.comparison.measures import Scorer, find_scorers, measure_records
+from daemon.comparison.metrics import METRICS, QUALITY, Metric
+from daemon.comparison.painting import IMAGES_FOLDER, cell_record, paint_cells
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.comparison.sweep.outputs import Finished, Summary, write_outputs
 from daemon.comparison.sweep.racing import Stop, find_losers, look_points
@@ -158,8 +158,7 @@ def _deciding(job: SweepJob) -> Metric:
 def _paint(plan: Plan, race: Race, blocks: Sequence[Block], context: JobContext) -> Generator[ImageSaved, None, None]:
     """Block by block all running cells."""
     places = {arm.name: number for number, arm in enumerate(plan.arms)}
-    num_images = len(plan.blocks) * len(plan.arms)
-    pace = PaintPace(context, "paint", num_images)
+    pace = PaintPace(context, "paint", len(plan.blocks) * len(plan.arms))
     for block in blocks:
         context.check()
         cells = [plan.cells[block.index, name] for name in race.running]
@@ -167,24 +166,13 @@ def _paint(plan: Plan, race: Race, blocks: Sequence[Block], context: JobContext)
         for number, picture in paint_cells(pace, plan.job.model, cells, context.session_path, first):
             name = race.running[number]
             record = race.records[block.index, name] = cell_record(cells[number], picture)
-            yield ImageSaved(
-                job_id=context.job_id,
-                session=context.session,
-                image=record,
-                index=first + places[name],
-                num_images=num_images,
-                reused=picture.reused,
-            )
+            yield pace.saved(record, first + places[name], reused=picture.reused)
 
 
 def _measure(plan: Plan, race: Race, blocks: Sequence[Block], context: JobContext) -> None:
     keys = [(block.index, name) for block in blocks for name in race.running]
-    subjects = [
-        Subject(context.session_path / race.records[key].path, race.records[key].sha256, plan.cells[key].block.prompt) for key in keys
-    ]
-    found = measure(context, subjects, plan.scorers, context.session_path / COMPARISONS_FOLDER / "measures.jsonl")
-    values: dict[tuple[int, str], Values] = {key: found[race.records[key].sha256] for key in keys}
-    race.values = {**race.values, **values}
+    found = measure_records(context, [race.records[key] for key in keys], plan.scorers)
+    race.values = {**race.values, **{key: found[race.records[key].sha256] for key in keys}}
 
 
 def _finish(plan: Plan, race: Race, folder: Path, context: JobContext) -> SweepTable:

@@ -13,7 +13,7 @@ from daemon.engine.base import ModelIdentity
 from daemon.files import sweep_temporary
 from daemon.manifest import Manifest
 from daemon.pictures import PaintPace, image_id, make_request, paint_or_reuse
-from daemon.protocol.events import DurableEvent, ImageSaved
+from daemon.protocol.events import DurableEvent
 from daemon.protocol.specs import ImageRecord, ImageRequest, SamplingSpec, TrainJob
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.recipe import JobContext
@@ -46,9 +46,7 @@ def paint_class_images(job: TrainJob, context: JobContext) -> Iterator[DurableEv
             picture = paint_or_reuse(pace, job.model, request, folder, index=index, known_sha256=known.sha256 if known else None)
             path = f"{CLASS_IMAGES_FOLDER}/{picture.path.name}"
             record = manifest.keep(ImageRecord(id=picture.id, path=path, sha256=picture.sha256, request=request))
-        yield ImageSaved(
-            job_id=context.job_id, session=context.session, image=record, index=index, num_images=len(requests), reused=picture.reused
-        )
+        yield pace.saved(record, index, reused=picture.reused)
 
 
 def class_request(spec: TrainingSpec, identity: ModelIdentity, seed: int) -> ImageRequest:

@@ -9,12 +9,12 @@ from painting import Desk, draw, request
 
 from daemon import toy
 from daemon.comparison import measures
-from daemon.comparison.measures import BATCH_SIZE, Scorer, Subject, find_scorers, measure
+from daemon.comparison.measures import BATCH_SIZE, Scorer, Subject, find_scorers, measure, measure_records
 from daemon.files import sha256_file, write_atomic
 from daemon.pictures import encode_png
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import StepProgress
-from daemon.protocol.specs import ComparisonSpec
+from daemon.protocol.specs import ComparisonSpec, ImageRecord
 from daemon.recipe import Interrupted
 
 
@@ -39,6 +39,17 @@ def test_a_rerun_measures_nothing_and_loads_nothing(tmp_path: Path, monkeypatch:
     assert first == again
     assert (scorer.num_measured, scorer.num_loads) == (3, 1)
     assert set(first[pictures[0].sha256]) >= {"sharpness", "contrast", "flaw_probability", "adherence"}
+
+
+def test_records_are_measured_by_their_own_prompts_and_kept_for_all_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = CountingScorer().install(monkeypatch)
+    records = []
+    for one in subjects(tmp_path, 2):
+        asked = request(prompt=one.prompt, width=16, height=16)
+        records.append(ImageRecord(id=one.path.stem, path=one.path.name, sha256=one.sha256, request=asked))
+    found = measure_records(Desk(tmp_path).context, records, scorers("toy-probe"))
+    assert found == measure(Desk(tmp_path).context, subjects(tmp_path, 2), scorers("toy-probe"), tmp_path / "comparisons/measures.jsonl")
+    assert scorer.num_measured == 2
 
 
 def test_a_new_version_measures_again_and_a_new_picture_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
