@@ -160,12 +160,14 @@ class NegtuiApp(App[None], inherit_bindings=False):
         if self.read_only and name not in READS:
             self.say("Opened with --read-only: nothing is changed from here.", "warning")
             return None
+        known = dict(self.view.jobs)
         try:
             answer = await self.client.request(command)
         except NegError as error:
             refuse(str(error)) if refuse is not None else self.say(str(error), "error")
             return None
-        if isinstance(answer, (JobAnswer, Submitted)):
+        # What was told of the job meanwhile may be newer than the answer, never older.
+        if isinstance(answer, (JobAnswer, Submitted)) and self.view.jobs.get(answer.job.id) is known.get(answer.job.id):
             self.bridge.take(JobStateChanged(job=answer.job))
         return answer
 

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
@@ -25,14 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.bench.metered_terminal import MeteredTerminal
 from tests.bench.terminal_pictures import picture_rows
+from tests.own_sshd import BESIDE, SSHD, Sshd, serving
 from tests.sample_pictures import busy, typical
 from tests.scripted_terminal import KITTY_TERMINAL, ScriptedTerminal, left_over
+from tests.slow_link import SlowLink
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = Path(__file__).with_name("terminal_stage.py")
 OTHERS = Path(__file__).with_name("terminal_rivals.py")
 LINE = 250_000
 """Bytes a second of a line of 2 Mbit/s."""
+SSH_ROUND_TRIP = 0.15
 ROUND_TRIPS = (0.0, 0.05, 0.15, 0.3)
 CHARTS_SIZE = {"columns": 200, "rows": 60}
 
@@ -132,13 +136,12 @@ def picture_figures(others: Others) -> Iterator[Figure]:
 
 def idle_figures(others: Others) -> Iterator[Figure]:
     with closing(stage("idle")) as terminal:
-        terminal.wait_for(b"toy")
-        terminal.wait_until_still(0.7)
+        _come_to_rest(terminal)
         terminal.mark()
         time.sleep(10.0)
         yield Figure("idle", terminal.num_bytes / 10, 0, "B/s")
         used = terminal.cpu_seconds()
-        taken = [terminal.paint_seconds("jjjkkk"[number % 6]) for number in range(90)]
+        taken = _seconds_at_rest(terminal)
         used = terminal.cpu_seconds() - used
     yield Figure("key to paint, idle, 95th percentile", 1000 * percentile(taken), 35, "ms")
     yield Figure("the same: median", 1000 * statistics.median(taken), None, "ms")
@@ -146,23 +149,74 @@ def idle_figures(others: Others) -> Iterator[Figure]:
 
 
 def busy_figures(others: Others) -> Iterator[Figure]:
-    """A picture after the other is opened on a slow line; keys are pressed while it goes out."""
-    taken: list[float] = []
     with closing(stage("pictures", columns=80, rows=41)) as terminal:
-        terminal.wait_for(b"24 pictures")
-        terminal.wait_until_still(1.5)
-        terminal.press("f")
-        terminal.wait_until_still(1.5)
+        _open_a_picture(terminal)
         terminal.rate = LINE
-        for _ in range(15):
-            terminal.press("l")
-            time.sleep(0.5)
-            for _ in range(2):
-                taken.append(terminal.paint_seconds(" "))
-                time.sleep(0.1)
-            terminal.wait_until_still(1.0)
+        taken = _seconds_among_pictures(terminal)
     other = f"{max(others.milliseconds):.0f} ms" if others.milliseconds else others.said("")
     yield Figure("key to paint while a picture goes out at 2 Mbit/s, 95th percentile", 1000 * percentile(taken), 400, "ms", other)
+
+
+def ssh_figures(others: Others) -> Iterator[Figure]:
+    """A real sshd behind a line of 2 Mbit/s and 150 ms there and back."""
+    if SSHD is None:
+        yield Figure("key to paint through sshd (openssh-server is not installed)", None, None, "ms")
+        return
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+        link = SlowLink(server.port, bits_per_second=8 * LINE, round_trip_seconds=SSH_ROUND_TRIP)
+        with link.open() as port:
+            with closing(_through_ssh(server, port, "idle")) as terminal:
+                _come_to_rest(terminal)
+                at_rest = _seconds_at_rest(terminal, 2 * SSH_ROUND_TRIP)
+            with closing(_through_ssh(server, port, "pictures", columns=80, rows=41)) as terminal:
+                _open_a_picture(terminal)
+                among = _seconds_among_pictures(terminal, 2 * SSH_ROUND_TRIP)
+    line = "through sshd, 2 Mbit/s and 150 ms"
+    yield Figure(f"key to paint {line}, idle, 95th percentile", 1000 * percentile(at_rest), None, "ms")
+    yield Figure("the same: median", 1000 * statistics.median(at_rest), None, "ms")
+    yield Figure(f"key to paint {line}, while a picture goes out, 95th percentile", 1000 * percentile(among), None, "ms")
+    yield Figure("the same: median", 1000 * statistics.median(among), None, "ms")
+
+
+def _through_ssh(server: Sshd, port: int, mode: str, **given: object) -> MeteredTerminal:
+    own = environment()
+    words = ["env", *(f"{name}={own[name]}" for name in ("TERM", "COLORTERM", "TEXTUAL_ANIMATIONS")), sys.executable, str(STAGE), mode]
+    argv = ["ssh", "-t", "-F", str(server.config_path), *BESIDE, "-p", str(port), "127.0.0.1", shlex.join(words)]
+    return MeteredTerminal(argv, own, **given)  # type: ignore[arg-type]
+
+
+def _come_to_rest(terminal: MeteredTerminal) -> None:
+    terminal.wait_for(b"toy")
+    terminal.wait_until_still(0.7)
+
+
+def _seconds_at_rest(terminal: MeteredTerminal, rest_seconds: float = 0.0) -> list[float]:
+    """`rest_seconds`: what the rest of a paint takes to come, lest it be taken for the next key's."""
+    taken = []
+    for number in range(90):
+        taken.append(terminal.paint_seconds("jjjkkk"[number % 6]))
+        time.sleep(rest_seconds)
+    return taken
+
+
+def _open_a_picture(terminal: MeteredTerminal) -> None:
+    terminal.wait_for(b"24 pictures")
+    terminal.wait_until_still(1.5)
+    terminal.press("f")
+    terminal.wait_until_still(1.5)
+
+
+def _seconds_among_pictures(terminal: MeteredTerminal, rest_seconds: float = 0.1) -> list[float]:
+    """A picture after the other is opened; keys are pressed while it goes out."""
+    taken = []
+    for _ in range(15):
+        terminal.press("l")
+        time.sleep(0.5)
+        for _ in range(2):
+            taken.append(terminal.paint_seconds(" "))
+            time.sleep(rest_seconds)
+        terminal.wait_until_still(1.0)
+    return taken
 
 
 def chart_figures(others: Others) -> Iterator[Figure]:
@@ -253,6 +307,7 @@ GROUPS: dict[str, Callable[[Others], Iterator[Figure]]] = {
     "pictures": picture_figures,
     "idle": idle_figures,
     "busy": busy_figures,
+    "ssh": ssh_figures,
     "charts": chart_figures,
     "start": start_figures,
     "memory": memory_figures,

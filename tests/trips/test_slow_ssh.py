@@ -15,16 +15,16 @@ import pytest
 from negtui.pixels.kitty import PIECE
 from negtui.pixels.writer import WINDOW_BYTES
 from tests.gallery import hang
+from tests.own_sshd import BESIDE, SSHD, Sshd
 from tests.pty_terminal import NEGTUI, PtyTerminal
 from tests.slow_link import BUFFER_BYTES, SlowLink
-from tests.trips.test_ssh import SSHD, Sshd, sshd, tunnel_pids  # noqa: F401
+from tests.trips.test_ssh import sshd, tunnel_pids  # noqa: F401
 
 BITS_PER_SECOND = 2e6
 ROUND_TRIP_SECONDS = 0.15
 SLOWER = 4e5
 """Bits a second where a picture must still be under way when a key has been painted, however busy this machine is."""
 ON_THE_WAY = BITS_PER_SECOND / 8 * ROUND_TRIP_SECONDS + 2 * BUFFER_BYTES
-BESIDE = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
 
 pytestmark = [
     pytest.mark.full,

@@ -2,16 +2,10 @@
 
 import asyncio
 import contextlib
-import getpass
 import os
 import shlex
-import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,80 +16,21 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.events import ImageSaved, JobStateChanged
 from negtui.client import Client
 from tests.fake_recipes import job
-
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+from tests.own_sshd import SSHD, Sshd, free_port, serving
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="no sshd here: install openssh-server to run the remote trip")
-
-
-@dataclass
-class Sshd:
-    port: int
-    config_path: Path
-    folder: Path
-
-    @property
-    def url(self) -> str:
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture
 def sshd(tmp_path: Path, front: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     """A server with a key of its own, and a client configuration that knows it."""
-    assert SSHD is not None
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
-    port = free_port()
-    (tmp_path / "authorized").write_text((tmp_path / "user.pub").read_text())
-    (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {(tmp_path / 'host.pub').read_text()}")
-    (tmp_path / "sshd_config").write_text(
-        f"""Port {port}
-ListenAddress 127.0.0.1
-HostKey {tmp_path / "host"}
-AuthorizedKeysFile {tmp_path / "authorized"}
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-PermitRootLogin yes
-AllowStreamLocalForwarding yes
-"""
-    )
-    (tmp_path / "ssh_config").write_text(
-        f"""Host *
-IdentityFile {tmp_path / "user"}
-IdentitiesOnly yes
-UserKnownHostsFile {tmp_path / "known"}
-BatchMode yes
-ConnectTimeout 5
-"""
-    )
     environment = " ".join(
         f"{name}={shlex.quote(value)}" for name, value in front.environment.items() if name in ("NEGTUI_RUNTIME", "PYTHONPATH")
     )
     monkeypatch.setenv("NEGTUI_SSH_OPTIONS", f"-F {tmp_path / 'ssh_config'}")
     monkeypatch.setenv("NEGTUI_REMOTE_NEGD", f"env {environment} {sys.executable} -m daemon.front.serve")
-    with (tmp_path / "sshd.log").open("wb") as log:
-        process = subprocess.Popen([SSHD, "-D", "-e", "-f", tmp_path / "sshd_config"], stdout=log, stderr=log)
-    until = time.monotonic() + 10
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            break
-        assert process.poll() is None, (tmp_path / "sshd.log").read_text()
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    yield Sshd(port, tmp_path / "ssh_config", tmp_path)
-    process.terminate()
-    process.wait()
+    with serving(tmp_path) as server:
+        yield server
 
 
 def tunnel_pids(folder: Path) -> list[int]:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+
+import msgspec
 import pytest
 
-from daemon.protocol.commands import Cancel, Jobs, ListJobs
+from daemon.protocol.commands import Cancel, Jobs, ListJobs, Submit, Submitted
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobStateChanged, Preview
+from daemon.protocol.specs import JobSpec
 from negtui.app import READS, NegtuiApp, load_screen
 from negtui.keys import SCREENS
 from negtui.messages import PreviewArrived, ViewChanged
@@ -59,6 +63,29 @@ async def test_an_answer_is_seen_at_once_and_a_refusal_is_a_toast_in_words() -> 
         assert await app.ask(ListJobs()) is None
         await pilot.pause(0.2)
         assert "That [b]cannot[/b] be. Do something else." in " ".join(text_of(app).replace("▌", "").split())
+
+
+@in_loop
+async def test_news_that_overtook_an_answer_is_not_undone_by_it() -> None:
+    fake = client()
+    app = NegtuiApp(fake.connect, start="jobs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        submit = fake.daemon.submit
+
+        async def slow(spec: JobSpec, after: tuple[str, ...] = ()) -> Submitted:
+            answer = await submit(spec, after)
+            fake.tell(JobStateChanged(job=msgspec.structs.replace(answer.job, state="running")))
+            await asyncio.sleep(0.2)
+            return answer
+
+        fake.daemon.submit = slow  # type: ignore[method-assign]
+        answer = await app.ask(Submit(key="k" * 8, spec=JOBS["train"]))
+        assert isinstance(answer, Submitted)
+        assert answer.job.state == "queued"
+        await pilot.pause(0.2)
+        assert app.view.jobs[answer.job.id].state == "running"
+        assert ">> running" in text_of(app)
 
 
 @in_loop
