@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -45,11 +46,16 @@ SLOW_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
+def restart_seconds() -> tuple[float, float]:
+    """A second, and `NEGTUI_LONGEST_RESTART_SECONDS`, 60 unless set."""
+    return 1.0, max(1.0, float(os.environ.get("NEGTUI_LONGEST_RESTART_SECONDS", "60")))
+
+
 @dataclass(frozen=True)
 class Policy:
     """How patient the scheduler is."""
 
-    restart_seconds: tuple[float, float] = (1.0, 60.0)
+    restart_seconds: tuple[float, float] = field(default_factory=restart_seconds)
     """First and longest wait before a lost worker is started again; doubled from one loss to the next without a durable event between."""
     max_deaths: int = runs.MAX_DEATHS
     poll_seconds: float = 5.0

@@ -136,6 +136,12 @@ def test_a_worker_that_got_something_done_is_replaced_without_a_longer_wait(tmp_
     on_bench(tmp_path, trip, policy=Policy(restart_seconds=(0.001, 36000.0), poll_seconds=0.02))
 
 
+def test_the_longest_wait_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Policy().restart_seconds == (1.0, 60.0)
+    monkeypatch.setenv("NEGTUI_LONGEST_RESTART_SECONDS", "2.5")
+    assert Policy().restart_seconds == (1.0, 2.5)
+
+
 def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     executor = FakeExecutor("gpu")
     executor.failures = 3
