@@ -56,6 +56,7 @@ Changes = Annotated[dict[str, Annotated[str, Meta(max_length=65_536)]], Meta(max
 """`section.field` -> a TOML value as text; the bare word `none` takes a setting away."""
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)]
 MAX_MARKED = 1000
+MAX_SESSION_TEXT = 65_536
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type"):
@@ -167,7 +168,7 @@ class WriteSession(Command, frozen=True, kw_only=True):
     """Replace the text of `session.toml`, if it still is the one whose hash is `sha256`; otherwise a conflict."""
 
     name: Name
-    text: Annotated[str, Meta(max_length=65_536)]
+    text: Annotated[str, Meta(max_length=MAX_SESSION_TEXT)]
     sha256: Annotated[str, Meta(max_length=64)]
 
 

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shlex
-import subprocess
-from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual import work
-from textual.app import ComposeResult, SuspendNotSupported
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import DataTable, Static
 
 from daemon.protocol.commands import ReadSession, SessionAnswer
-from daemon.protocol.errors import NegError
 from daemon.protocol.specs import SessionSpec, arms_of
 from negtui.acts import ACTS, start_acts
 from negtui.keys import bindings
 from negtui.output import clean, quantity
 from negtui.screens.beside import beside
-from negtui.screens.making import MakingScreen
+from negtui.screens.editing import EditingScreen
 from negtui.view import View
 from negtui.widgets.session_table import SessionTable
 from negtui.widgets.text_form import Line, TextForm
@@ -34,17 +28,16 @@ SHOWN = frozenset({"sessions", "jobs", "progress", "current_session"})
 DETAIL_SECONDS = 0.15
 
 
-class SessionsScreen(MakingScreen):
-    """`run_editor` opens an editor on a file and returns its exit status."""
+class SessionsScreen(EditingScreen):
+    """The table, and below it what the session at the cursor declares."""
 
     SCOPE = "sessions"
     TITLE = "Sessions"
     CSS_PATH = "sessions.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("sessions")]
 
-    def __init__(self, run_editor: Callable[[Sequence[str]], int] = subprocess.call) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._run_editor = run_editor
         self._text = ""
         self._detailed: str | None = None
 
@@ -95,7 +88,7 @@ class SessionsScreen(MakingScreen):
         await self.form.open("filter", "Only sessions with these words", (Line("text", "words", self._text),))
 
     def action_copy_path(self) -> None:
-        folder = self._folder(self.table.session)
+        folder = self.folder(self.table.session)
         if folder:
             self.app.copy_to_clipboard(folder)
             self.negtui.say(f"Copied: {clean(folder)}")
@@ -123,31 +116,7 @@ class SessionsScreen(MakingScreen):
         if self.table.session is not None:
             await self._detail(self.table.session, told=True)
 
-    @work
-    async def action_edit(self) -> None:
-        session = self.table.session
-        folder = self._folder(session)
-        if session is None or not folder:
-            return
-        if self.negtui.read_only:
-            self.negtui.say("Opened with --read-only: nothing is changed from here.", "warning")
-            return
-        path = Path(folder) / "session.toml"
-        if not await asyncio.to_thread(path.is_file):
-            self.negtui.say(f"{path} is not on this machine. Edit it there, or with the form of screen 3.", "warning")
-            return
-        editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
-        try:
-            with self.app.suspend():
-                status = self._run_editor([*editor, str(path)])
-        except SuspendNotSupported:
-            self.negtui.say(f"This terminal cannot be lent to an editor. The file: {path}", "warning")
-            return
-        except OSError as error:
-            self.negtui.say(f"{editor[0]} cannot be started: {error.strerror}. Set $EDITOR.", "error")
-            return
-        if status:
-            self.negtui.say(f"{editor[0]} ended with status {status}.", "warning")
+    async def say_order(self, session: str) -> None:
         await self._detail(session, told=True)
 
     def on_text_form_changed(self, event: TextForm.Changed) -> None:
@@ -162,14 +131,6 @@ class SessionsScreen(MakingScreen):
     def _filter(self, text: str) -> None:
         self._text = text
         self.show(self.view, SHOWN)
-
-    def _folder(self, session: str | None) -> str:
-        try:
-            welcome = self.negtui.client.welcome
-        except NegError as error:
-            self.negtui.say(str(error), "error")
-            return ""
-        return f"{welcome.sessions_path}/{session}" if welcome is not None and session else ""
 
     def _detail_soon(self) -> None:
         self._detailed = self.table.session

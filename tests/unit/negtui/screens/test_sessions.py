@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from daemon.protocol.commands import CreateSession, DeleteSession, DuplicateSession, SessionRow
+from daemon.protocol.commands import CreateSession, DeleteSession, DuplicateSession, ReadSession, SessionRow
 from daemon.protocol.specs import MergeJob, job_specs
 from negtui.app import NegtuiApp
 from negtui.screens.sessions import SessionsScreen, declared
@@ -141,16 +138,17 @@ async def test_its_folder_is_copied_and_it_is_run_on_every_prompt() -> None:
 
 
 @in_loop
-async def test_without_the_file_here_the_editor_is_not_opened(tmp_path: Path) -> None:
-    opened_with: list[Sequence[str]] = []
+async def test_v_checks_the_session_at_the_cursor_and_says_so() -> None:
     found = client(sessions=ROWS)
     async with app(found).run_test(size=(120, 30)) as pilot:
         screen = await opened(pilot)
-        screen._run_editor = lambda command: opened_with.append(command) or 0
-        screen.table.go_to("toy")
-        await press(pilot, "e")
-        assert opened_with == []
-        assert "not on this machine" in told(pilot.app)
+        screen.table.go_to("second")
+        await pilot.pause(0.3)
+        found.daemon.warnings = ("[training] 4 steps are few.",)
+        await press(pilot, "v")
+        assert found.daemon.asked[-1] == ReadSession(name="second")
+        assert "second is in order" in told(pilot.app)
+        assert "4 steps are few" in text_of(pilot.app)
 
 
 @in_loop
