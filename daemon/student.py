@@ -1,9 +1,12 @@
-"""Student's t without scipy: its quantile, and the percentiles that make a bootstrap interval as wide as its. Pure."""
+"""Intervals over few clusters: Student's t without scipy, the percentiles that make a bootstrap as wide, how few are too few. Pure."""
 
 from __future__ import annotations
 
 import math
 from statistics import NormalDist
+
+MIN_CLUSTERS = 6
+"""With fewer, even all differences of one sign happen by chance more than once in twenty (2 / 2^5)."""
 
 
 def expanded_tail(tail: float, num_clusters: int) -> float:

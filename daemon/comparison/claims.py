@@ -118,7 +118,7 @@ def _claim(statement: Statement, metric: str, blocks: Sequence[Block], roles: Ro
     held: Effect | None = None
     if statement.relative is not None:
         held = find_effect(statement.relative, roles.target, roles.baseline, blocks, values)
-    elif _num_prompts(blocks) >= MIN_HELD_CLUSTERS:
+    elif _num_clusters(blocks) >= MIN_HELD_CLUSTERS:
         held = find_effect(metric, roles.target, roles.baseline, blocks, values, statement.held)
     held_metrics = ("contrast",) if statement.relative is not None else statement.held
     verdict, reading = judge(statement.claimed, raw, placebo, held, held_metrics)
@@ -172,9 +172,10 @@ def _is_so(effect: Effect, claimed: str) -> bool:
     return effect.verdict != "unclear" and (effect.difference > 0) == (claimed == "higher")
 
 
-def _num_prompts(blocks: Sequence[Block]) -> int:
-    """Clusters of evidence: the seeds of an only prompt count each."""
-    return len({block.prompt for block in blocks}) if len({block.prompt for block in blocks}) > 1 else len(blocks)
+def _num_clusters(blocks: Sequence[Block]) -> int:
+    """Prompts; of an only prompt, its blocks."""
+    num_prompts = len({block.prompt for block in blocks})
+    return num_prompts if num_prompts > 1 else len(blocks)
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from daemon.comparison.metrics import METRICS, QUALITY, Values, present
-from daemon.comparison.plan import Block
-from daemon.comparison.stats import MIN_CLUSTERS, MIN_HELD_CLUSTERS, Interval, held_bootstrap, paired_bootstrap
+from daemon.comparison.plan import Block, prompt_clusters
+from daemon.comparison.stats import MIN_HELD_CLUSTERS, Interval, held_bootstrap, paired_bootstrap
 from daemon.protocol.effects import Effect
+from daemon.student import MIN_CLUSTERS
 
 CellValues = Mapping[tuple[int, str], Values]
 """(block's index, arm's name) -> figures by metric name."""
@@ -48,8 +49,7 @@ def find_effect(
     if not both:
         return None
     differences = {name: [values[block.index, arm][name] - values[block.index, against][name] for block in both] for name in wanted}
-    prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(block.prompt for block in both))}
-    clusters = [prompts[block.prompt] for block in both]
+    clusters = prompt_clusters(both)
     if held:
         interval, least = held_bootstrap(differences[metric], [differences[name] for name in held], clusters), MIN_HELD_CLUSTERS
     else:

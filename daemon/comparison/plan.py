@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from daemon.comparison.arms import Arm
@@ -42,6 +42,12 @@ def plan_blocks(spec: ComparisonSpec, more_prompts: Sequence[PromptSpec] = ()) -
         raise NegError("invalid", "The comparison has no prompts.", "Set comparison.prompts or comparison.prompts_file in session.toml.")
     pairs = dict.fromkeys((one.prompt, seed) for one in prompts for seed in (spec.seeds if one.seed is None else (one.seed,)))
     return tuple(Block(index, prompt, seed) for index, (prompt, seed) in enumerate(pairs))
+
+
+def prompt_clusters(blocks: Iterable[Block]) -> list[int]:
+    """Whose evidence each block is: a number a prompt, from 0 in the order in which the prompts come."""
+    numbers: dict[str, int] = {}
+    return [numbers.setdefault(block.prompt, len(numbers)) for block in blocks]
 
 
 def plan_cells(spec: ComparisonSpec, blocks: Sequence[Block], arms: Sequence[Arm], identity: ModelIdentity) -> tuple[Cell, ...]:

@@ -15,8 +15,6 @@ Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 NUM_RESAMPLES = 10_000
-MIN_CLUSTERS = 6
-"""With fewer, even all differences of one sign happen by chance more than once in twenty (2 / 2^5)."""
 MIN_HELD_CLUSTERS = 12
 """Where other figures are held, some of the evidence goes into their coefficients."""
 _CHUNK = 1_000_000
@@ -34,6 +32,15 @@ class Interval:
     num_clusters: int
 
 
+def labelled(differences: Sequence[float], clusters: Sequence[int]) -> tuple[Floats, Labels]:
+    """(N,) values and (N,) clusters, numbered from 0; where all are of one cluster, each is its own. Raises `ValueError` where N is 0."""
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) == 0:
+        raise ValueError("no differences: nothing to estimate")
+    labels = np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64)
+    return values, np.arange(len(values)) if labels.max() == 0 else labels
+
+
 def paired_bootstrap(
     differences: Sequence[float],
     clusters: Sequence[int],
@@ -49,7 +56,7 @@ def paired_bootstrap(
     Student's t, without which few clusters give too narrow an interval (Hesterberg, 2015, "What Teachers Should Know about
     the Bootstrap"). The draws are seeded by a hash of the figures.
     """
-    values, labels = _labelled(differences, clusters)
+    values, labels = labelled(differences, clusters)
     num_clusters, mean = int(labels.max()) + 1, float(values.mean())
     if num_clusters < 2:
         return Interval(mean, mean, mean, 0.0, len(values), num_clusters)
@@ -73,7 +80,7 @@ def held_bootstrap(
     `covariates[k][i]` is the difference of the k-th covariate (contrast, say) in block i. Least squares, the analysis of covariance of
     paired differences; the interval is that of `paired_bootstrap`, with the fit made anew in every resample of whole clusters.
     """
-    values, labels = _labelled(differences, clusters)
+    values, labels = labelled(differences, clusters)
     design_NK = np.stack([np.ones_like(values), *(np.asarray(column, dtype=np.float64) for column in covariates)], axis=1)
     # In units of their spread: least squares of figures that differ a thousandfold would lose digits.
     design_NK /= np.maximum(np.sqrt((design_NK**2).mean(axis=0)), 1e-300)
@@ -90,15 +97,6 @@ def held_bootstrap(
     tail = expanded_tail((1 - confidence) / 2, num_clusters)
     low, high = np.quantile(np.concatenate(found), [tail, 1 - tail])
     return Interval(mean, float(low), float(high), confidence, len(values), num_clusters)
-
-
-def _labelled(differences: Sequence[float], clusters: Sequence[int]) -> tuple[Floats, Labels]:
-    """The values and whose cluster each is, counted from 0; where all are of one cluster, each is its own."""
-    values = np.asarray(differences, dtype=np.float64)
-    if len(values) == 0:
-        raise ValueError("no differences: nothing to estimate")
-    labels = np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64)
-    return values, np.arange(len(values)) if labels.max() == 0 else labels
 
 
 def _sums(labels: Labels, rows: Floats) -> Floats:

@@ -21,15 +21,13 @@ from daemon.judging.bradley_terry import MAX_STRENGTH
 from daemon.judging.counting import Answers, Tally, answered, tally
 from daemon.judging.votes import read_rounds, read_votes
 from daemon.protocol.voting import Consistency, Preference, Strength, Verdict, Vote, VoteResults
-from daemon.student import expanded_tail
+from daemon.student import MIN_CLUSTERS, expanded_tail
 
 Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 NUM_RESAMPLES = 2000
-MIN_CLUSTERS = 6
-"""With fewer, even all votes of one sign happen by chance more than once in twenty (2 / 2^5)."""
 SAME_MARGIN = 0.1
 """Win rates nearer to 1/2 than this are called the same, where the whole interval is."""
 POWER = 0.8

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daemon.comparison.stats import MIN_CLUSTERS
-from daemon.student import student_quantile
+from daemon.comparison.stats import labelled
+from daemon.student import MIN_CLUSTERS, student_quantile
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ def lower_bound(differences: Sequence[float], clusters: Sequence[int], tail: flo
 
     One cluster only: its blocks are taken for clusters, as in `stats.paired_bootstrap`.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    if labels.max() == 0:
-        labels = np.arange(len(values))
+    values, labels = labelled(differences, clusters)
     sizes = np.bincount(labels).astype(np.float64)
     number, mean = len(sizes), float(values.mean())
     if number < MIN_CLUSTERS:

@@ -18,7 +18,7 @@ from daemon.comparison.folder import read_summary
 from daemon.comparison.measures import Scorer, find_scorers, measure_records
 from daemon.comparison.metrics import METRICS, QUALITY, Metric
 from daemon.comparison.painting import IMAGES_FOLDER, cell_record, paint_cells
-from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
+from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells, prompt_clusters
 from daemon.comparison.sweep.outputs import Finished, Summary, write_outputs
 from daemon.comparison.sweep.racing import Stop, find_losers, look_points
 from daemon.comparison.sweep.tables import SWEEPS_FOLDER, make_table, stop_in_words
@@ -86,10 +86,9 @@ class Race:
         if not told:
             return {}
         figures = {cell: [self.values[block.index, cell][name] for block in told] for cell in self.running}
-        prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(block.prompt for block in told))}
         num_looks = len(look_points(len(plan.blocks), plan.job.sweep.first_look))
         tail = plan.job.sweep.error_rate / num_looks / (len(plan.arms) - 1)
-        losers = find_losers(figures, [prompts[block.prompt] for block in told], plan.metric.better, tail)
+        losers = find_losers(figures, prompt_clusters(told), plan.metric.better, tail)
         found = {stop.cell: (num_blocks, stop) for stop in losers}
         self.stops |= found
         self.running = [cell for cell in self.running if cell not in found]

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from daemon.comparison.effects import CellValues, figure, signed
-from daemon.comparison.metrics import METRICS, Metric
-from daemon.comparison.plan import Block
-from daemon.comparison.stats import MIN_CLUSTERS, Interval, paired_bootstrap
+from daemon.comparison.effects import CellValues, arm_means, figure, signed
+from daemon.comparison.metrics import METRICS, Metric, present
+from daemon.comparison.plan import Block, prompt_clusters
+from daemon.comparison.stats import Interval, paired_bootstrap
 from daemon.comparison.sweep.racing import Stop, look_points
 from daemon.protocol.errors import NegError
 from daemon.protocol.sweep_spec import FINISHED, SweepSpec, cell_arms, swept_adapter
 from daemon.protocol.sweeps import SweepCell, SweepTable
+from daemon.student import MIN_CLUSTERS
 
 SWEEPS_FOLDER = "sweeps"
 CONFIDENCE = 0.95
@@ -53,7 +54,7 @@ def make_table(spec: SweepSpec, blocks: Sequence[Block], values: CellValues, sto
     Raises `NegError` `invalid` where no picture has the deciding metric.
     """
     names = cell_values(spec)
-    means = {name: _means(name, values) for name in names}
+    means = arm_means(list(names), values)
     finished = [name for name in names if name not in stops and metric.name in means[name]]
     if not finished:
         raise NegError("invalid", f"No picture of the sweep has a {metric.name}.", "Set sweep.metric to another measure.")
@@ -85,7 +86,7 @@ def stop_in_words(stop: Stop, num_blocks: int, metric: Metric) -> str:
 
 def table_rows(table: SweepTable) -> tuple[list[str], list[list[str]]]:
     """(headings, rows) of the table as people read it."""
-    metrics = [name for name in METRICS if any(name in cell.means for cell in table.cells)]
+    metrics = present(cell.means for cell in table.cells)
     shown = [table.metric, *(name for name in metrics if name != table.metric and METRICS[name].better != "neither")]
     headings = [*table.axes, "blocks", *shown, "against the best", ""]
     rows = []
@@ -135,15 +136,8 @@ def _against(name: str, best: str, blocks: Sequence[Block], values: CellValues, 
     both = [block for block in blocks if metric in values.get((block.index, name), {}) and metric in values.get((block.index, best), {})]
     if not both:
         return None
-    prompts = {prompt: number for number, prompt in enumerate(dict.fromkeys(block.prompt for block in both))}
     differences = [values[block.index, name][metric] - values[block.index, best][metric] for block in both]
-    return paired_bootstrap(differences, [prompts[block.prompt] for block in both], confidence=CONFIDENCE)
-
-
-def _means(name: str, values: CellValues) -> dict[str, float]:
-    own = [found for (_, cell), found in values.items() if cell == name]
-    columns = {metric: [found[metric] for found in own if metric in found] for metric in METRICS}
-    return {metric: sum(column) / len(column) for metric, column in columns.items() if column}
+    return paired_bootstrap(differences, prompt_clusters(both), confidence=CONFIDENCE)
 
 
 def _verdict(table: SweepTable, best: str) -> str:

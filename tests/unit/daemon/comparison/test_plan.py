@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from painting import IDENTITY
 
 from daemon.comparison.arms import Arm
-from daemon.comparison.plan import plan_blocks, plan_cells
+from daemon.comparison.plan import Block, plan_blocks, plan_cells, prompt_clusters
 from daemon.pictures import image_id
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import AdapterRequest, ComparisonSpec, EmbeddingRequest, PromptSpec
@@ -74,6 +74,10 @@ def test_a_refiner_without_negative_prompt_is_the_usual_one_where_the_arm_has_no
 def test_prompts_come_before_those_of_the_file_and_are_counted_together() -> None:
     blocks = plan_blocks(spec(PromptSpec(prompt="first"), num_prompts=2), [PromptSpec(prompt="second"), PromptSpec(prompt="third")])
     assert [block.prompt for block in blocks] == ["first", "second"]
+
+
+def test_blocks_of_a_prompt_are_one_cluster_wherever_they_stand() -> None:
+    assert prompt_clusters([Block(4, "b", 0), Block(5, "a", 0), Block(6, "b", 1), Block(7, "c", 0)]) == [0, 1, 0, 2]
 
 
 def test_no_prompts_is_an_error_in_words() -> None:
