@@ -210,6 +210,12 @@ def save_picture(folder: Path, id: str, image: Image.Image, text: dict[str, str]
     return files.write_atomic(folder / f"{id}.png", encode_png(image, text))
 
 
+def open_rgb(path: Path) -> Image.Image:
+    """A picture's file in memory, as RGB. Raises `OSError` where it is none."""
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
 def encode_png(image: Image.Image, text: dict[str, str] | None = None) -> bytes:
     """A PNG with text chunks (tEXt, or iTXt where Latin-1 does not suffice)."""
     chunks = PngInfo()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from daemon.comparison.effects import CellValues, find_effect, signed
+from daemon.comparison.effects import CellValues, find_effect, listed, signed_with_interval
 from daemon.comparison.metrics import METRICS, present
 from daemon.comparison.plan import Block
 from daemon.comparison.stats import MIN_HELD_CLUSTERS
@@ -150,15 +150,13 @@ def judge(
     if placebo is not None and not _is_so(placebo, claimed):
         return "not beyond placebo", f"Against {placebo.against}, which has the words without the adapter, it does not hold."
     others = raw.against if placebo is None else f"{raw.against} and {placebo.against}"
-    kept = f", also with {_listed(held_metrics)} held" if held is not None else f"; too few prompts to hold {_listed(held_metrics)}"
+    kept = f", also with {listed(held_metrics)} held" if held is not None else f"; too few prompts to hold {listed(held_metrics)}"
     return "holds", f"Against {others}{kept}."
 
 
 def _without_contrast(raw: Effect, held: Effect, held_metrics: Sequence[str]) -> tuple[ClaimVerdict, str]:
     """A difference of which nothing clear is left. It was only contrast where less than half of it is left, as a share of the mean."""
-    left = (
-        f"With {_listed(held_metrics)} held, {signed(held.difference)} [{signed(held.low)}, {signed(held.high)}] of {held.metric} is left"
-    )
+    left = f"With {listed(held_metrics)} held, {signed_with_interval(held)} of {held.metric} is left"
     if held.verdict != "unclear" or abs(_share(held)) < abs(_share(raw)) / 2:
         return ("only contrast or saturation" if "saturation" in held_metrics else "only contrast"), f"{left}."
     return "not beyond contrast", f"{left}: they cannot be told apart."
@@ -176,10 +174,6 @@ def _num_clusters(blocks: Sequence[Block]) -> int:
     """Prompts; of an only prompt, its blocks."""
     num_prompts = len({block.prompt for block in blocks})
     return num_prompts if num_prompts > 1 else len(blocks)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(words)
 
 
 def _not_measured(statement: Statement) -> Claim:

@@ -19,7 +19,7 @@ from daemon.comparison.maps import Map, difference_map, map_png
 from daemon.comparison.plan import Cell
 from daemon.comparison.training_curves import read_training_curves
 from daemon.engine.base import Trajectory
-from daemon.pictures import PaintPace, image_id
+from daemon.pictures import PaintPace, image_id, open_rgb
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.diagnosis import ArmGuidance, Diagnosis, GuidanceMap
 from daemon.protocol.specs import ImageRecord, ModelSpec
@@ -86,7 +86,7 @@ def _look(context: JobContext, model: ModelSpec, block: Watched, comparison_path
         label = f"looking at {cell.arm.name}: {cell.block.prompt}"[:200]
         on_step = pace.on_step(image_id(cell.request), number * len(block.cells) + place, label)
         ways[cell.arm.name] = context.engine.watch(model, cell.request, on_step)
-    painted = {cell.arm.name: _open(context.session_path / one.path) for cell, one in zip(block.cells, block.records, strict=True)}
+    painted = {cell.arm.name: open_rgb(context.session_path / one.path) for cell, one in zip(block.cells, block.records, strict=True)}
     baseline = ways[block.baseline].predictions
     index = block.cells[0].block.index
     guidances = {name: guidance_map(way.predictions) for name, way in ways.items()}
@@ -134,11 +134,6 @@ def _remove_stale(folder: Path, found: Sequence[BlockGuidance]) -> None:
     for path in folder.glob("block-*"):
         if path.name not in kept:
             path.unlink()
-
-
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
 
 
 def _largest_difference(one: Image.Image, other: Image.Image) -> int:

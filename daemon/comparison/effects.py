@@ -110,6 +110,22 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
+def signed_with_interval(effect: Effect) -> str:
+    """The difference as `-0.060 [-0.079, -0.034]`; without brackets where there is no interval."""
+    difference = signed(effect.difference)
+    return f"{difference} [{signed(effect.low)}, {signed(effect.high)}]" if effect.confidence else difference
+
+
+def in_figures(effect: Effect) -> str:
+    """As `0.120 against 0.180, -0.060 [-0.079, -0.034]`."""
+    return f"{figure(effect.mean)} against {figure(effect.mean_against)}, {signed_with_interval(effect)}"
+
+
+def listed(parts: Sequence[str], conjunction: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {conjunction} {parts[-1]}"
+
+
 def _judge(interval: Interval, better: str, least_clusters: int) -> Literal["better", "worse", "different", "unclear"]:
     if interval.confidence == 0 or interval.num_clusters < least_clusters or interval.low <= 0 <= interval.high:
         return "unclear"
@@ -129,8 +145,8 @@ def _quality_sentence(effects: Sequence[Effect]) -> str:
     for verdict, verb in said.items():
         those = [effect for effect in effects if effect.verdict == verdict]
         if those:
-            others = [f"{effect.against} ({_in_figures(effect)})" for effect in those]
-            parts.append(f"{verb} {_listed(others, 'or' if verdict == 'unclear' else 'and')}")
+            others = [f"{effect.against} ({in_figures(effect)})" for effect in those]
+            parts.append(f"{verb} {listed(others, 'or' if verdict == 'unclear' else 'and')}")
     return f"On {effects[0].metric}, {effects[0].arm} {'; it '.join(parts)}."
 
 
@@ -138,18 +154,7 @@ def _look_sentence(own: Sequence[Effect], baseline: str, has_won: bool) -> str:
     changed = [effect for effect in own if effect.against == baseline and effect.verdict == "different" and effect.metric in LOOK]
     if not changed:
         return ""
-    listed = _listed([f"{effect.metric} ({signed(effect.difference)})" for effect in changed])
+    changes = listed([f"{effect.metric} ({signed(effect.difference)})" for effect in changed])
     if has_won:
-        return f"Against {baseline} it also changes {listed}: part of what one sees is that."
-    return f"What changes against {baseline} is {listed}: the look, which is not the same as better."
-
-
-def _in_figures(effect: Effect) -> str:
-    interval = (
-        f"{signed(effect.difference)} [{signed(effect.low)}, {signed(effect.high)}]" if effect.confidence else signed(effect.difference)
-    )
-    return f"{figure(effect.mean)} against {figure(effect.mean_against)}, {interval}"
-
-
-def _listed(parts: Sequence[str], conjunction: str = "and") -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {conjunction} {parts[-1]}"
+        return f"Against {baseline} it also changes {changes}: part of what one sees is that."
+    return f"What changes against {baseline} is {changes}: the look, which is not the same as better."

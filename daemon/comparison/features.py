@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from daemon.comparison.metrics import luma
+
 Floats = npt.NDArray[np.float64]
 
 VERSION = "layout-1"
@@ -33,7 +35,7 @@ def features(image: Image.Image) -> Floats:
     small.thumbnail((MAX_PIXELS, MAX_PIXELS), Image.Resampling.BOX)
     rgb_CHW = np.asarray(small, dtype=np.float64).transpose(2, 0, 1) / 255
     num_cells = GRID * GRID
-    outlines = _outlines(0.299 * rgb_CHW[0] + 0.587 * rgb_CHW[1] + 0.114 * rgb_CHW[2]) / np.sqrt(2 * num_cells * _LARGEST_OUTLINE)
+    outlines = _outlines(luma(rgb_CHW)) / np.sqrt(2 * num_cells * _LARGEST_OUTLINE)
     colours = _colours(rgb_CHW) / np.sqrt(2 * num_cells * _LARGEST_COLOUR)
     return np.concatenate([outlines.ravel(), colours.ravel()])
 
@@ -65,7 +67,7 @@ def _outlines(luma_HW: Floats) -> Floats:
 def _colours(rgb_CHW: Floats) -> Floats:
     """(3, H, W) in 0-1 -> (16, 3) in -1..1: luma, red against green, yellow against blue."""
     red, green, blue = rgb_CHW
-    channels = (2 * (0.299 * red + 0.587 * green + 0.114 * blue) - 1, red - green, (red + green) / 2 - blue)
+    channels = (2 * luma(rgb_CHW) - 1, red - green, (red + green) / 2 - blue)
     cells = _cells(red.shape).ravel()
     counts = np.maximum(np.bincount(cells, minlength=GRID * GRID), 1)
     return np.stack([np.bincount(cells, channel.ravel(), GRID * GRID) / counts for channel in channels], axis=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from daemon.pictures import encode_png
+from daemon.pictures import encode_png, open_rgb
 
 ROWS_PER_SHEET = 16
 MAX_CELL_PIXELS = 320
@@ -145,8 +145,7 @@ def _compose(page: _Page, title: str, columns: Sequence[Column], rows: Sequence[
 
 
 def _scaled(path: Path, size: tuple[int, int]) -> Image.Image:
-    with Image.open(path) as image:
-        picture = image.convert("RGB")
+    picture = open_rgb(path)
     # Enlarging must not smooth away the flaws that are looked for.
     enlarges = size[0] > picture.width
     return picture.resize(size, Image.Resampling.NEAREST if enlarges else Image.Resampling.LANCZOS)

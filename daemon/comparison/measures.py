@@ -21,6 +21,7 @@ from daemon.comparison.painting import COMPARISONS_FOLDER
 from daemon.manifest import append_line
 from daemon.models.identity import remembered_sha256s
 from daemon.models.scorer_files import find_scorer_files
+from daemon.pictures import open_rgb
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import StepProgress
@@ -89,7 +90,7 @@ def _measure_missing(context: JobContext, missing: Sequence[Subject], scorer: Sc
     for begin in range(0, len(missing), BATCH_SIZE):
         context.check()
         batch = missing[begin : begin + BATCH_SIZE]
-        found = scorer_measure([_open(one.path) for one in batch], [one.prompt for one in batch])
+        found = scorer_measure([open_rgb(one.path) for one in batch], [one.prompt for one in batch])
         new = [
             MeasureLine(picture_sha256=one.sha256, scorer=scorer.version, values={name: _rounded(value) for name, value in values.items()})
             for one, values in zip(batch, found, strict=True)
@@ -147,11 +148,6 @@ _SCORERS: dict[str, Callable[[ComparisonSpec, Path], Scorer]] = {
     "toy-probe": _toy_probe,
     **{name: functools.partial(_of_files, name) for name in _LOADERS},
 }
-
-
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
 
 
 def _rounded(value: float) -> float:

@@ -76,7 +76,7 @@ def present(values: Iterable[Mapping[str, float]]) -> list[str]:
 def measure(image: Image.Image) -> dict[str, float]:
     """All plain figures of an RGB picture, finite floats by metric name."""
     rgb_CHW = np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1), dtype=np.float64)
-    luma_HW = 0.299 * rgb_CHW[0] + 0.587 * rgb_CHW[1] + 0.114 * rgb_CHW[2]
+    luma_HW = luma(rgb_CHW)
     sharpness, texture = laplacian_variance(luma_HW), median_tile_deviation(luma_HW)
     variance = float(luma_HW.var())
     is_flat = variance < _FLAT
@@ -92,6 +92,12 @@ def measure(image: Image.Image) -> dict[str, float]:
         "brightness": float(luma_HW.mean() / 255),
         "exposure": well_exposedness(rgb_CHW),
     }
+
+
+def luma(rgb_CHW: Floats) -> Floats:
+    """Luma of ITU-R BT.601: (3, H, W) -> (H, W) in the same unit."""
+    luma_HW: Floats = 0.299 * rgb_CHW[0] + 0.587 * rgb_CHW[1] + 0.114 * rgb_CHW[2]
+    return luma_HW
 
 
 def laplacian_variance(luma_HW: Floats) -> float:

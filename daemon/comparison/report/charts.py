@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from daemon.comparison.report.forest import round_step
 from daemon.protocol.diagnosis import CURVES, Diagnosis
 
 WIDTH, HEIGHT = 480, 240
@@ -97,9 +98,7 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], *, low: float | 
 
 def ticks(low: float, high: float) -> list[float]:
     """About `_TICKS` round numbers from `low` to `high`, both inside: steps of 1, 2 or 5 times a power of ten."""
-    span = (high - low) / _TICKS
-    power = 10.0 ** math.floor(math.log10(span))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span * (1 - 1e-9))
+    step = round_step((high - low) / _TICKS)
     first = math.ceil(low / step - 1e-9)
     return [0.0 if number == 0 else number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -55,13 +55,13 @@ def axis_of(values: Sequence[float]) -> Axis:
     left, right = min(0.0, *values), max(0.0, *values)
     span = right - left if right - left > LEAST_SPAN else 1.0
     left, right = left - MARGIN * span, right + MARGIN * span
-    step = _round_step((right - left) / MAX_TICKS)
+    step = round_step((right - left) / MAX_TICKS)
     marks = [number * step for number in range(math.ceil(left / step), math.floor(right / step) + 1)]
     axis = Axis(left, right, ())
     return Axis(left, right, tuple(Tick(axis.position(mark), f"{mark:.6g}".replace("-", "\N{MINUS SIGN}")) for mark in marks))
 
 
-def _round_step(least: float) -> float:
+def round_step(least: float) -> float:
     """The smallest of 1, 2, 5 times a power of ten that is not less."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))

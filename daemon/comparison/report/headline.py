@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from daemon.comparison.claims import find_roles
-from daemon.comparison.effects import figure, signed
+from daemon.comparison.effects import in_figures
 from daemon.comparison.findings import Findings
 from daemon.judging.verdicts import percent
 from daemon.protocol.effects import Effect
@@ -83,6 +83,4 @@ def _names(effects: Sequence[Effect]) -> str:
 
 
 def _figures(effect: Effect) -> str:
-    interval = f" [{signed(effect.low)}, {signed(effect.high)}]" if effect.confidence else ""
-    means = f"{figure(effect.mean)} against {figure(effect.mean_against)}"
-    return f"{effect.metric.replace('_', ' ')} {means}, {signed(effect.difference)}{interval}"
+    return f"{effect.metric.replace('_', ' ')} {in_figures(effect)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from daemon.comparison.effects import figure, signed
+from daemon.comparison.effects import figure, signed, signed_with_interval
 from daemon.comparison.findings import Findings
 from daemon.comparison.metrics import present
 from daemon.comparison.report.headline import find_headline
@@ -81,7 +81,7 @@ def _claim_row(claim: Claim) -> Sequence[str]:
     return (
         claim.statement,
         claim.metric,
-        *(_short(effect) if effect is not None else "" for effect in effects),
+        *(signed_with_interval(effect) if effect is not None else "" for effect in effects),
         claim.verdict,
         claim.reading,
     )
@@ -90,10 +90,6 @@ def _claim_row(claim: Claim) -> Sequence[str]:
 def _vote_row(one: Preference) -> Sequence[str]:
     interval = f"{percent(one.low)} to {percent(one.high)}" if one.confidence else "none"
     return one.arm, one.against, percent(one.win_rate), interval, f"{one.num_wins}, {one.num_losses}, {one.num_ties}", one.verdict
-
-
-def _short(effect: Effect) -> str:
-    return f"{signed(effect.difference)} [{signed(effect.low)}, {signed(effect.high)}]" if effect.confidence else signed(effect.difference)
 
 
 def _means(means: Mapping[str, float], metrics: Sequence[str]) -> list[str]:

@@ -30,8 +30,6 @@ from daemon.protocol.effects import Effect
 FOLDER = Path(__file__).parent
 SMALL_PIXELS = 256
 """Pictures with a smaller side are enlarged with hard edges: smoothing would hide the flaws that are looked for."""
-
-
 MAX_OPEN_EFFECTS = 60
 """With more, those that describe the look only are shown when they are asked for."""
 

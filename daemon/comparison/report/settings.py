@@ -40,13 +40,6 @@ def command(job: CompareJob) -> str:
     return " ".join(words)
 
 
-def _weights(use: AdapterRequest) -> str:
-    positive, negative = use.weights
-    return (
-        f"weight {positive:g}" if positive == negative else f"weight {positive:g} on the positive branch, {negative:g} on the negative one"
-    )
-
-
 def confounds(findings: Findings) -> list[str]:
     """What else than the adapter may explain a difference between these arms, as `docs/arms.md` tells."""
     arms, spec = findings.arms, findings.job.comparison
@@ -85,3 +78,10 @@ def confounds(findings: Findings) -> list[str]:
             f"There are {len(findings.effects)} intervals here, each at its own 95 %: about one in twenty misses the truth by chance."
         )
     return [*found, "Sharpness, texture, contrast, saturation, brightness and their kin describe a look. More of them is not better."]
+
+
+def _weights(use: AdapterRequest) -> str:
+    positive, negative = use.weights
+    return (
+        f"weight {positive:g}" if positive == negative else f"weight {positive:g} on the positive branch, {negative:g} on the negative one"
+    )
