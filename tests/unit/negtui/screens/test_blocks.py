@@ -1,31 +1,10 @@
 from __future__ import annotations
 
-from textual.pilot import Pilot
-
-from daemon.protocol.commands import SessionRow
-from negtui.app import NegtuiApp
 from negtui.screens.compare import CompareScreen
 from negtui.widgets.arm_grid import BlockView, Column
 from tests.curation_daemon import client, in_loop, press
-from tests.fake_client import FakeClient
 from tests.snapshots.screens import text_of
-
-ROWS = (SessionRow(name="toy", num_images=6, adapters=("wrong",), comparisons=("default", "second")),)
-
-
-def app(found: FakeClient, **named: object) -> NegtuiApp:
-    return NegtuiApp(found.connect, start="compare", **named)  # type: ignore[arg-type]
-
-
-async def opened(pilot: Pilot[None]) -> CompareScreen:
-    screen = pilot.app.screen
-    assert isinstance(screen, CompareScreen)
-    for _ in range(60):
-        await pilot.pause(0.05)
-        if len(screen.looking.every) == 3:
-            break
-    await pilot.pause(0.2)
-    return screen
+from tests.unit.negtui.screens.test_compare import ROWS, app, opened
 
 
 def seen(screen: CompareScreen) -> list[Column]:

@@ -3,14 +3,9 @@ from __future__ import annotations
 from textual.pilot import Pilot
 
 from daemon.protocol.commands import MarkImages, RestoreMarks
-from negtui.app import NegtuiApp
 from negtui.screens.dataset import DatasetScreen
 from tests.curation_daemon import CurationDaemon, client, in_loop, press
-from tests.fake_client import FakeClient
-
-
-def app(found: FakeClient) -> NegtuiApp:
-    return NegtuiApp(found.connect, start="dataset")  # type: ignore[arg-type]
+from tests.unit.negtui.screens.test_dataset import app
 
 
 async def opened(pilot: Pilot[None], number: int) -> DatasetScreen:
