@@ -20,6 +20,8 @@ TOOLS = ("xterm", "Xvfb", "xdotool", "import")
 NEAR = 14.0
 """Mean difference of a channel, of 255, up to which it is the picture: in 256 colours, from a thumbnail, scaled twice."""
 SECONDS = 90.0
+MANY = 1000
+"""Colours: more than text has, fewer than a picture."""
 WIDTH, HEIGHT = 900, 720
 """Pixels of the screen's part in which the picture stands."""
 MARGIN = (18, 18, 18)
@@ -90,6 +92,10 @@ def best_place(shot: Image.Image, picture: Image.Image) -> tuple[float, tuple[in
     return min((distance(shot.crop((left, top, left + side, top + side)), wanted), (left, top), side) for top in tops)
 
 
+def num_colours(shot: Image.Image) -> int:
+    return len(shot.getcolors(WIDTH * HEIGHT) or ())
+
+
 def test_sixel_pixels_stand_on_a_real_xterm(front: Any, display: Display, tmp_path: Path) -> None:
     picture = hang(front.places.sessions_path / "fake", 1, side=1024, roughness=1.2)[0]
     environment = {name: value for name, value in display.environment.items() if name not in LEFT_OUT}
@@ -98,9 +104,9 @@ def test_sixel_pixels_stand_on_a_real_xterm(front: Any, display: Display, tmp_pa
     try:
         until(lambda: display.shot().getpixel((WIDTH // 2, 12)) == PANEL)
         time.sleep(1)
-        for key in "2f":
-            display.press(key)
-            time.sleep(2)
+        display.press("2")
+        until(lambda: num_colours(display.shot()) > MANY)
+        display.press("f")
         until(lambda: best_place(display.shot(), picture)[0] < NEAR)
         _, (left, top), side = best_place(display.shot(), picture)
         wanted = picture.resize((side, side), Image.Resampling.LANCZOS)
