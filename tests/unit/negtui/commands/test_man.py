@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,12 @@ def test_exit_codes_environment_and_files_are_told() -> None:
     text = "\n".join(page())
     for words in ("exit codes:", "NEGTUI_WORKSPACE", ".SH FILES", "config.toml"):
         assert words in text
+
+
+def test_the_page_that_is_installed_is_this_one(repository: Path) -> None:
+    assert (repository / "docs/negtui.1").read_text() == call(FakeDaemon(), "man")[1], "negtui man > docs/negtui.1"
+    wheel = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["shared-data"] == {"docs/negtui.1": "share/man/man1/negtui.1"}
 
 
 def test_json_holds_the_page() -> None:
