@@ -25,7 +25,15 @@ _negtui() {
 }
 compdef _negtui negtui""",
     "fish": """\
-complete -c negtui -f -a '(negtui completion words -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'""",
+function __negtui_complete
+    set -l found (negtui completion words -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+    if set -q found[1]
+        printf '%s\\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+complete -c negtui -f -a '(__negtui_complete)'""",
 }
 WHERE = {
     "bash": 'eval "$(negtui completion bash)" in ~/.bashrc',
@@ -38,7 +46,7 @@ async def completion(arguments: argparse.Namespace, invocation: Invocation) -> i
     """`negtui completion SHELL`"""
     output = invocation.output
     if arguments.shell == "words":
-        for word in completions([word for word in arguments.words if word != "--"]):
+        for word in completions(arguments.words[arguments.words[:1] == ["--"] :]):
             output.result(word)
         return OK
     output.result(f"# {WHERE[arguments.shell]}")

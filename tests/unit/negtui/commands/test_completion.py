@@ -46,6 +46,10 @@ def test_words_are_answered_line_by_line() -> None:
     assert (code, out) == (0, "start\nstatus\n")
     code, out, _ = call(FakeDaemon(), "completion", "words", "--", "new", "--dt")
     assert (code, out) == (0, "--dtype\n")
+    code, out, _ = call(FakeDaemon(), "completion", "words", "--", "daemon", "stop", "--")
+    assert code == 0
+    assert {"--json", "--help"} <= set(out.split())
+    assert all(word.startswith("--") for word in out.split())
 
 
 def test_bash_takes_the_script() -> None:
