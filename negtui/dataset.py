@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from daemon.protocol.events import Mark
+from daemon.protocol.events import ImagesFolder, Mark
 from daemon.protocol.specs import ImageRecord, Status
 from negtui.curation import (
     STATUSES,
@@ -38,6 +38,9 @@ class Gallery:
     """The pictures of one session. `shown` follows `filter`, the order and `group`."""
 
     session: str = ""
+    folder: ImagesFolder = "dataset"
+    num_unlisted: int = 0
+    """Pictures of the folder that no line of the manifest speaks of, as a person puts them there: they are not shown."""
     records: dict[str, ImageRecord] = field(default_factory=dict)
     filter: Filter = field(default_factory=Filter)
     not_bad_first: bool = True
@@ -99,12 +102,17 @@ class Gallery:
         count = dict.fromkeys(STATUSES, 0)
         for record in self.records.values():
             count[record.status] += 1
-        parts = [f"{self.session}: {quantity(len(self.records), 'picture')}"]
+        what = "picture" if self.folder == "dataset" else "class image"
+        parts = [f"{self.session}: {quantity(len(self.records), what)}"]
         parts[0] += "".join(f", {count[status]} {status}" for status in ("keep", "reject", "undecided") if count[status]) + "."
+        if self.folder == "class_images":
+            parts.append("C: the dataset.")
         if self.filter != Filter() and not self.group:
             parts.append(f"{len(self.shown)} shown: {self.filter.in_words()}.")
         if self.selected:
             parts.append(f"{len(self.selected)} selected.")
+        if self.num_unlisted:
+            parts.append(f"{self.num_unlisted} more without settings, not shown.")
         if not self.group and any(badness(record) is not None for record in self.shown[:1]):
             parts.append("Not bad enough first." if self.not_bad_first else "As painted.")
         return clean(" ".join(parts))

@@ -102,6 +102,7 @@ DATASET: tuple[Key, ...] = (
     Key("dataset.guidance", "v", "next_filter('guidance_scale')", "only one guidance scale: the next one"),
     Key("dataset.status", "m", "next_filter('status')", "only one status: undecided, keep, reject, all"),
     Key("dataset.tagged", "number_sign", "next_filter('tag')", "only one tag: the next one"),
+    Key("dataset.class_images", "C", "class_images", "the session's class images (prior preservation) instead of its dataset, and back"),
     Key("dataset.filter", "slash", "filter", "only pictures with these words in prompt, keyword or tags"),
     Key("dataset.order", "o", "order", "not bad enough first, or as painted"),
     Key("dataset.duplicates", "d", "duplicates", "near-duplicates side by side; again: the next group", footer="duplicates"),

@@ -37,7 +37,7 @@ from daemon.protocol.commands import (
     SessionDeleted,
     SessionRow,
 )
-from daemon.protocol.events import Mark
+from daemon.protocol.events import ImagesFolder, Mark
 from daemon.protocol.specs import ImageRecord, ImageRequest
 from negtui.curation import Decision, mark_of, marked
 from tests.fake_client import FakeClient
@@ -90,6 +90,8 @@ class CurationDaemon(FakeDaemon):
     def __init__(self, num_images: int = 6, num_blocks: int = 3) -> None:
         super().__init__()
         self.records = {one.id: one for one in map(record, range(num_images))}
+        self.class_records: dict[str, ImageRecord] = {}
+        self.unlisted: tuple[str, ...] = ()
         self.num_blocks = num_blocks
         self.changed: list[dict[str, str]] = []
 
@@ -99,9 +101,9 @@ class CurationDaemon(FakeDaemon):
                 return self._page(command)
             case MarkImages():
                 decision = Decision(command.ids, command.status, command.add_tags, command.remove_tags)
-                return self._mark(tuple(decision.mark(self.records[id]) for id in command.ids))
+                return self._mark(command.folder, tuple(decision.mark(self._of(command.folder)[id]) for id in command.ids))
             case RestoreMarks():
-                return self._mark(tuple(Mark(id=one.id, status=one.status, tags=one.tags) for one in command.marks))
+                return self._mark(command.folder, tuple(Mark(id=one.id, status=one.status, tags=one.tags) for one in command.marks))
             case PlanSynthesis():
                 return Plan(num_images=4, num_present=1, num_bytes=40_000, free_bytes=5_000_000_000, seconds=130.0)
             case ReadComparison():
@@ -121,14 +123,18 @@ class CurationDaemon(FakeDaemon):
         return SessionAnswer(name=command.name, path=f"/w/sessions/{command.name}", spec=self.spec)
 
     def _page(self, command: ListImages) -> Images:
-        every = list(self.records.values())
+        every = list(self._of(command.folder).values())
         start = next((at + 1 for at, one in enumerate(every) if one.id == command.after), 0)
         page = every[start : start + 4]
-        return Images(images=tuple(page), total=len(every), is_last=start + 4 >= len(every))
+        return Images(images=tuple(page), total=len(every), is_last=start + 4 >= len(every), unlisted=self.unlisted)
 
-    def _mark(self, marks: tuple[Mark, ...]) -> Marked:
-        before = tuple(mark_of(self.records[one.id]) for one in marks)
-        self.records = marked(self.records, marks)
+    def _of(self, folder: ImagesFolder) -> dict[str, ImageRecord]:
+        return self.records if folder == "dataset" else self.class_records
+
+    def _mark(self, folder: ImagesFolder, marks: tuple[Mark, ...]) -> Marked:
+        records = self._of(folder)
+        before = tuple(mark_of(records[one.id]) for one in marks)
+        records.update(marked(records, marks))
         return Marked(marks=marks, before=before)
 
     def _comparison(self, command: ReadComparison) -> ComparisonAnswer:
@@ -158,7 +164,7 @@ def client(daemon: CurationDaemon | None = None, sessions: tuple[SessionRow, ...
     """A client of it, with every picture as a file."""
     found = FakeClient(daemon or CurationDaemon(), sessions)
     assert isinstance(found.daemon, CurationDaemon)
-    for one in found.daemon.records.values():
+    for one in (*found.daemon.records.values(), *found.daemon.class_records.values()):
         found.files["toy", one.path] = png(painting(one.request.seed))
     for index in range(found.daemon.num_blocks):
         for number, arm in enumerate(ARMS):

@@ -204,17 +204,24 @@ class CuratingScreen(PlanningScreen):
         if was_single and record is not None and self.current is not None and self.current.id == record.id:
             self.action_move(1)
         if step.after:
-            beside(self, partial(self._send, self.gallery.session, decision, step.before), "marks", exclusive=False)
+            beside(self, partial(self._send, self.gallery, decision, step.before), "marks", exclusive=False)
 
-    async def _send(self, session: str, decision: Decision, before: tuple[Mark, ...]) -> None:
+    async def _send(self, gallery: Gallery, decision: Decision, before: tuple[Mark, ...]) -> None:
         for start in range(0, len(decision.ids), MAX_MARKED):
             part = decision.ids[start : start + MAX_MARKED]
             answer = await self.negtui.ask(
-                MarkImages(session=session, ids=part, status=decision.status, add_tags=decision.add_tags, remove_tags=decision.remove_tags)
+                MarkImages(
+                    session=gallery.session,
+                    folder=gallery.folder,
+                    ids=part,
+                    status=decision.status,
+                    add_tags=decision.add_tags,
+                    remove_tags=decision.remove_tags,
+                )
             )
             if answer is None:
-                if session == self.gallery.session:
-                    self.gallery.restore(before)
+                if gallery is self.gallery:
+                    gallery.restore(before)
                     self.show_shown()
                 return
 
@@ -225,7 +232,7 @@ class CuratingScreen(PlanningScreen):
         self.negtui.say(said)
         for start in range(0, len(marks), MAX_MARKED):
             wanted = tuple(WantedMark(id=mark.id, status=mark.status, tags=mark.tags) for mark in marks[start : start + MAX_MARKED])
-            self.negtui.run_ask(RestoreMarks(session=self.gallery.session, marks=wanted))
+            self.negtui.run_ask(RestoreMarks(session=self.gallery.session, folder=self.gallery.folder, marks=wanted))
 
     # Lines to fill in.
 

@@ -15,8 +15,8 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
 from daemon.protocol.commands import Images, ListImages
-from daemon.protocol.events import JobRow, Preview
-from daemon.protocol.specs import ImageRecord, SynthesizeJob
+from daemon.protocol.events import ImagesFolder, JobRow, Preview
+from daemon.protocol.specs import ImageRecord, SynthesizeJob, TrainJob
 from negtui import wording
 from negtui.dataset import Gallery
 from negtui.keys import bindings
@@ -35,6 +35,11 @@ NOTHING = (
     "This session has no pictures yet. e plans its synthesis: keywords, weights, guidance values, seeds; the count, time and disk that "
     "it takes are shown. r starts it as its session.toml says."
 )
+NO_CLASS_IMAGES = (
+    "This session has no class images. A training with prior preservation (with_prior_preservation, class_prompt) paints what is missing "
+    "of its num_class_images with the base alone, before its first step. C shows the dataset."
+)
+PAINTED_BY: dict[ImagesFolder, type[SynthesizeJob] | type[TrainJob]] = {"dataset": SynthesizeJob, "class_images": TrainJob}
 NO_SESSION = "Choose a session on screen 1."
 SHOWN = frozenset({"current_session", "images", "marks", "sessions", "jobs"})
 
@@ -75,10 +80,10 @@ class DatasetScreen(NearDuplicatesScreen):
     def show(self, view: View, changed: frozenset[str]) -> None:
         session = self.negtui.current_session or (next(iter(view.sessions)) if len(view.sessions) == 1 else "")
         if session != self.gallery.session or not session:
-            self._begin(session)
+            self._begin(session, "dataset")
         elif changed & SHOWN and self._is_loaded:
             self._take_told(view, changed)
-        if self.pending is not None and _running(view, self.session) is None:
+        if self.pending is not None and self._painting is None:
             self.pending = None
             self.show_shown()
         self.show_heading()
@@ -91,8 +96,8 @@ class DatasetScreen(NearDuplicatesScreen):
 
     def show_preview(self, preview: Preview) -> None:
         """A picture of this session while it is denoised, in a tile behind the finished ones."""
-        row = _running(self.view, self.session)
-        if row is None or row.id != preview.job_id or preview.image_id in self.gallery.records:
+        row = self._painting
+        if row is None or self.gallery.folder != "dataset" or row.id != preview.job_id or preview.image_id in self.gallery.records:
             return
         try:
             with Image.open(io.BytesIO(preview.jpeg), formats=("JPEG",)) as opened:
@@ -108,7 +113,7 @@ class DatasetScreen(NearDuplicatesScreen):
         text = self.gallery.heading() if self.session else NO_SESSION
         if self.gallery.group in self.groups:
             text += f" Near-duplicates {self.groups.index(self.gallery.group) + 1} of {len(self.groups)}; d: the next, esc: all."
-        row = _running(self.view, self.session)
+        row = self._painting
         progress = self.view.progress.get(row.id) if row is not None else None
         reading = wording.reading(progress) if progress is not None else None
         heading = self.query_one("#dataset-heading", Static)
@@ -116,47 +121,61 @@ class DatasetScreen(NearDuplicatesScreen):
         if heading.content != said:
             heading.update(said)
 
-    def _begin(self, session: str) -> None:
-        if session == self.gallery.session and self._is_loaded:
+    def action_class_images(self) -> None:
+        if self.session:
+            self._begin(self.session, "class_images" if self.gallery.folder == "dataset" else "dataset")
+            self.grid.focus()
+
+    def go_back(self) -> bool:
+        if super().go_back():
+            return True
+        is_elsewhere = self.gallery.folder != "dataset"
+        if is_elsewhere:
+            self.action_class_images()
+        return is_elsewhere
+
+    def _begin(self, session: str, folder: ImagesFolder) -> None:
+        if (session, folder) == (self.gallery.session, self.gallery.folder) and self._is_loaded:
             return
-        self.gallery = Gallery(session=session)
+        self.gallery = Gallery(session=session, folder=folder)
         self.pending, self._num_told, self._is_loaded = None, {}, not session
         self.forget_duplicates()
         self._items.clear()
         self.remove_class("-full", "-planning")
-        self.query_one("#dataset-empty", Static).update(NOTHING if session else NO_SESSION)
+        self.query_one("#dataset-empty", Static).update((NOTHING if folder == "dataset" else NO_CLASS_IMAGES) if session else NO_SESSION)
         self.show_shown()
         self._load_soon()
 
     def _load_soon(self) -> None:
         if self.session:
-            beside(self, partial(self._load, self.session), "load")
+            beside(self, partial(self._load, self.gallery), "load")
 
-    async def _load(self, session: str) -> None:
+    async def _load(self, gallery: Gallery) -> None:
         """All pages, then what was told meanwhile; they replace what was there."""
         after = ""
         found: list[ImageRecord] = []
         while True:
-            page = await self.negtui.ask(ListImages(session=session, after=after, limit=PAGE))
-            if not isinstance(page, Images) or session != self.gallery.session:
+            page = await self.negtui.ask(ListImages(session=gallery.session, folder=gallery.folder, after=after, limit=PAGE))
+            if not isinstance(page, Images) or gallery is not self.gallery:
                 return
             found += page.images
             if page.is_last or not page.images:
                 break
             after = page.images[-1].id
         self._is_loaded = True
-        self.gallery.records = {record.id: record for record in found}
-        self.gallery.take(self._saved(self.view, anew=True), self.view.marks.get((session, "dataset")))
+        gallery.num_unlisted = len(page.unlisted)
+        gallery.records = {record.id: record for record in found}
+        gallery.take(self._saved(self.view, anew=True), self.view.marks.get((gallery.session, gallery.folder)))
         self.show_shown()
 
     def _take_told(self, view: View, changed: frozenset[str]) -> None:
         """New pictures, marks of others, pictures that are gone."""
-        row = view.sessions.get(self.session)
-        has_lost = row is not None and row.num_images < len(self.gallery.records) and _running(view, self.session) is None
+        row = view.sessions.get(self.session) if self.gallery.folder == "dataset" else None
+        has_lost = row is not None and row.num_images < len(self.gallery.records) and self._painting is None
         if changed == ALL or ("sessions" in changed and has_lost):
             self._load_soon()
         fresh = self._saved(view) if "images" in changed else []
-        marks = view.marks.get((self.session, "dataset"), {}) if fresh or "marks" in changed else {}
+        marks = view.marks.get((self.session, self.gallery.folder), {}) if fresh or "marks" in changed else {}
         news = {id: mark for id, mark in marks.items() if self.gallery.is_news(mark)}
         if fresh or news:
             self.gallery.take(fresh, news)
@@ -167,16 +186,22 @@ class DatasetScreen(NearDuplicatesScreen):
         found: list[ImageRecord] = []
         for job_id, told in view.images.items():
             row = view.jobs.get(job_id)
-            if row is not None and row.spec.session == self.session and isinstance(row.spec, SynthesizeJob):
+            if row is not None and self._is_painter(row):
                 if anew and row.state not in OPEN:
                     self._num_told[job_id] = len(told)
                 fresh = told[0 if anew and row.state in OPEN else self._num_told.get(job_id, 0) :]
-                found += [one.image for one in fresh if one.image.id not in self.gallery.records]
+                found += [one.image for one in fresh if self._is_news(one.image)]
                 self._num_told[job_id] = len(told)
         return found
 
+    def _is_painter(self, row: JobRow) -> bool:
+        """Whether a job paints pictures of this session and folder."""
+        return row.spec.session == self.session and isinstance(row.spec, PAINTED_BY[self.gallery.folder])
 
-def _running(view: View, session: str) -> JobRow | None:
-    """The synthesis of this session that runs."""
-    own = (row for row in view.jobs.values() if row.spec.session == session and isinstance(row.spec, SynthesizeJob))
-    return next((row for row in own if row.state == "running"), None)
+    def _is_news(self, record: ImageRecord) -> bool:
+        return record.id not in self.gallery.records and record.path.startswith(f"{self.gallery.folder}/")
+
+    @property
+    def _painting(self) -> JobRow | None:
+        """The job at work on these pictures."""
+        return next((row for row in self.view.jobs.values() if row.state == "running" and self._is_painter(row)), None)

@@ -24,7 +24,7 @@ class NearDuplicatesScreen(CuratingScreen):
         self._hashes: dict[str, int] = {}
 
     def forget_duplicates(self) -> None:
-        """The groups and hashes are those of another session."""
+        """The groups and hashes are those of other pictures."""
         self.groups = []
         self._hashes.clear()
 
@@ -41,13 +41,13 @@ class NearDuplicatesScreen(CuratingScreen):
 
     async def _find_duplicates(self) -> None:
         """Hash the thumbnails of what is shown, those not hashed before, and show the first group."""
-        session, records = self.gallery.session, list(self.gallery.shown)
+        gallery, records = self.gallery, list(self.gallery.shown)
         missing = [record for record in records if record.id not in self._hashes]
         for start in range(0, len(missing), NUM_HASHED_AT_ONCE):
             if start and start % SAY_EVERY == 0:
                 self.negtui.say(f"{start} of {len(missing)} pictures looked at.")
-            await asyncio.gather(*(self._hash(session, record) for record in missing[start : start + NUM_HASHED_AT_ONCE]))
-        if session != self.gallery.session:
+            await asyncio.gather(*(self._hash(gallery.session, record) for record in missing[start : start + NUM_HASHED_AT_ONCE]))
+        if gallery is not self.gallery:
             return
         hashes = {record.id: self._hashes[record.id] for record in records if record.id in self._hashes}
         self.groups = await asyncio.to_thread(near_duplicates, hashes)

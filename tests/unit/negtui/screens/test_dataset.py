@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 
 import pytest
+from msgspec import structs
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ImageSaved, ImagesMarked, Mark, Preview
+from daemon.protocol.specs import ImageRecord
 from negtui.app import NegtuiApp
 from negtui.screens.dataset import DatasetScreen
 from tests.curation_daemon import CurationDaemon, client, in_loop, painting, png, press, record, told
@@ -225,6 +227,101 @@ async def test_read_only_marks_nothing() -> None:
         await press(pilot, "x")
         assert statuses(found) == "......"
         assert screen.gallery.records["id0"].status == "undecided"
+
+
+class Scored(ImageRecord, frozen=True, kw_only=True):
+    """A picture that bears a score."""
+
+    values: dict[str, float]
+
+
+def with_class_images() -> FakeClient:
+    daemon = CurationDaemon()
+    for number in range(3):
+        own = record(number + 20, keyword=None, path=f"class_images/id{number + 20}.png")
+        daemon.class_records[own.id] = own
+    return client(daemon)
+
+
+async def press_c(pilot: Pilot[None], screen: DatasetScreen) -> None:
+    await press(pilot, "C")
+    while not screen._is_loaded:
+        await pilot.pause(0.05)
+    await pilot.pause(0.1)
+
+
+@in_loop
+async def test_class_images_are_shown_and_marked_in_their_own_folder() -> None:
+    found = with_class_images()
+    assert isinstance(found.daemon, CurationDaemon)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press_c(pilot, screen)
+        assert [item.key for item in screen.grid.items] == ["id20", "id21", "id22"]
+        assert "toy: 3 class images, 3 undecided. C: the dataset." in text_of(pilot.app)
+        await press(pilot, "x")
+        assert [one.status for one in found.daemon.class_records.values()] == ["reject", "undecided", "undecided"]
+        await press(pilot, "u")
+        assert [one.status for one in found.daemon.class_records.values()] == ["undecided"] * 3
+        assert statuses(found) == "......"
+        await press(pilot, "escape")
+        await opened(pilot)
+        assert "toy: 6 pictures" in text_of(pilot.app)
+
+
+@in_loop
+async def test_class_images_that_a_training_paints_appear_and_its_other_pictures_do_not() -> None:
+    found = with_class_images()
+    row = found.daemon.add(JOBS["train"], "running")
+    async with app(found).run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        for number, folder in ((30, "class_images"), (31, "samples")):
+            fresh = record(number, path=f"{folder}/id{number}.png")
+            found.files["toy", fresh.path] = png(painting(number))
+            found.tell(ImageSaved(job_id=row.id, session="toy", image=fresh, index=3, num_images=4))
+        await pilot.pause(0.3)
+        assert len(screen.grid.items) == 6
+        await press_c(pilot, screen)
+        assert [item.key for item in screen.grid.items] == ["id20", "id21", "id22", "id30"]
+        found.tell(ImagesMarked(session="toy", folder="class_images", marks=(Mark(id="id30", status="reject"),)))
+        await pilot.pause(0.3)
+        assert screen.gallery.records["id30"].status == "reject"
+
+
+@in_loop
+async def test_without_class_images_it_says_what_paints_them_and_counts_what_has_no_settings() -> None:
+    found = client()
+    assert isinstance(found.daemon, CurationDaemon)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press_c(pilot, screen)
+        assert "This session has no class images" in text_of(pilot.app)
+        await press_c(pilot, screen)
+        assert len(screen.grid.items) == 6
+        found.daemon.unlisted = ("class_images/own.png",)
+        await press_c(pilot, screen)
+        assert "1 more without settings, not shown." in text_of(pilot.app)
+
+
+@in_loop
+async def test_tags_filter_and_the_order_is_as_painted_or_not_bad_enough_first() -> None:
+    daemon = CurationDaemon()
+    badness = {"id0": 0.9, "id1": 0.1, "id2": 0.5}
+    daemon.records = {
+        id: Scored(**structs.asdict(structs.replace(record(number), tags=("hands",) if number == 1 else ())), values={"badness": value})
+        for number, (id, value) in enumerate(badness.items())
+    }
+    async with app(client(daemon)).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        first = ["id1", "id2", "id0"]
+        assert [item.key for item in screen.grid.items] == first
+        await press(pilot, "o")
+        assert [item.key for item in screen.grid.items] == list(badness)
+        await press(pilot, "o", "number_sign")
+        assert [item.key for item in screen.grid.items] == ["id1"]
+        assert "tag hands" in text_of(pilot.app)
+        await press(pilot, "number_sign")
+        assert [item.key for item in screen.grid.items] == first
 
 
 @in_loop
