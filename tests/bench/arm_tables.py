@@ -30,18 +30,24 @@ def read(path: Path) -> tuple[list[Block], list[str], CellValues]:
 
 
 def table(path: Path, metrics: list[str], placebo: str | None = None) -> str:
-    """A row an arm; per metric its mean and the two paired differences. Bold: the interval leaves zero out."""
+    """A row an arm; per metric its mean and the paired differences. Bold: the interval leaves zero out.
+
+    Where each `target-SETTING` has its `baseline-SETTING`, the difference from that one too.
+    """
     blocks, arms, values = read(path)
     against = [arms[0], *((placebo,) if placebo else tuple(name for name in PLACEBOS if name in arms)[:1])]
     against = [name for number, name in enumerate(against) if name not in against[:number]]
-    heads = ["arm", *(head for metric in metrics for head in (metric, *(f"- {name}" for name in against)))]
+    partners = {f"target-{setting}": arm for arm in arms for kind, _, setting in [arm.partition("-")] if kind == "baseline" and setting}
+    own_baseline = ["- its baseline"] if partners.keys() & set(arms) else []
+    heads = ["arm", *(head for metric in metrics for head in (metric, *(f"- {name}" for name in against), *own_baseline))]
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for arm in arms:
         cells = [f"`{arm}`"]
         for metric in metrics:
             own = [values[block.index, arm][metric] for block in blocks if metric in values[block.index, arm]]
             cells.append(f"{sum(own) / len(own):.3f}" if own else "")
-            cells += [_difference(metric, arm, other, blocks, values) for other in against]
+            compared = [*against, *(partners.get(arm, arm) for _ in own_baseline)]
+            cells += [_difference(metric, arm, other, blocks, values) for other in compared]
         lines.append(f"| {' | '.join(cells)} |")
     return f"{len(blocks)} blocks\n\n" + "\n".join(lines)
 
