@@ -5,11 +5,12 @@ from textual.pilot import Pilot
 
 from daemon.protocol.commands import SessionRow
 from daemon.protocol.events import ImageSaved
+from daemon.protocol.specs import job_specs
 from negtui.app import NegtuiApp
 from negtui.screens.compare import CompareScreen
 from tests.curation_daemon import ARMS, CurationDaemon, client, in_loop, press, record, told
 from tests.fake_client import FakeClient
-from tests.fake_daemon import JOBS
+from tests.fake_daemon import JOBS, SPEC
 from tests.snapshots.screens import SIZES, matches, settled, text_of
 
 ROWS = (SessionRow(name="toy", num_images=6, adapters=("wrong",), comparisons=("default", "second")),)
@@ -57,6 +58,10 @@ async def test_cursor_keys_pages_and_other_comparisons() -> None:
         await pilot.pause(0.3)
         assert screen.looking.name == "default"
         assert screen.looking.block == 0
+        await press(pilot, "right_square_bracket", "right", "left")
+        await pilot.pause(0.3)
+        assert screen.looking.name == "second"
+        assert screen.looking.arm == 0
 
 
 @in_loop
@@ -93,6 +98,18 @@ async def test_a_comparison_is_started_after_a_yes() -> None:
         await press(pilot, "r")
         await press(pilot, "y")
         assert [spec for spec, _ in found.daemon.submitted] == [JOBS["compare"]]
+
+
+@in_loop
+async def test_a_comparison_on_every_prompt_is_started_after_a_yes() -> None:
+    found = client(sessions=ROWS)
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await press(pilot, "R")
+        assert "Compare on every prompt for toy?" in text_of(pilot.app)
+        await press(pilot, "y")
+        full = job_specs("toy", SPEC, full=True)["compare"]
+        assert [spec for spec, _ in found.daemon.submitted] == [full] != [JOBS["compare"]]
 
 
 @in_loop

@@ -63,6 +63,8 @@ async def test_single_keys_mark_go_on_and_are_undone() -> None:
         assert statuses(found) == "......"
         await press(pilot, "U")
         assert statuses(found) == "+....."
+        await press(pilot, "c")
+        assert statuses(found) == "......"
 
 
 @in_loop
@@ -131,7 +133,7 @@ async def test_a_picture_full_screen_is_stepped_and_marked() -> None:
         screen = await opened(pilot)
         await press(pilot, "enter")
         assert screen.has_class("-full")
-        await press(pilot, "right", "a")
+        await press(pilot, "right", "right", "left", "a")
         assert statuses(found) == ".+...."
         assert screen.current is not None
         assert screen.current.id == "id2"

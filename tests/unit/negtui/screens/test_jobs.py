@@ -90,6 +90,27 @@ async def test_keys_act_on_the_job_under_the_cursor() -> None:
 
 
 @in_loop
+async def test_the_id_is_copied_the_priority_lowered_and_the_list_paged() -> None:
+    fake = queued()
+    app = NegtuiApp(fake.connect, start="jobs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.3)
+        await press(pilot, "g", "j", "y")
+        assert app.clipboard == "two"
+        await press(pilot, "minus")
+        assert changes(fake) == [Prioritise(job_id="two", priority=-1)]
+        await press(pilot, "G", "k", "y")
+        before = app.clipboard
+        await press(pilot, "j", "y")
+        assert app.clipboard != before
+        last = app.clipboard
+        await press(pilot, "pageup", "y")
+        assert app.clipboard == "one"
+        await press(pilot, "pagedown", "y")
+        assert app.clipboard == last
+
+
+@in_loop
 async def test_cancelling_asks_first_and_names_the_job() -> None:
     fake = queued()
     app = NegtuiApp(fake.connect, start="jobs")

@@ -172,6 +172,8 @@ async def test_older_runs_lie_under_the_curves_and_can_be_looked_at() -> None:
         assert "run 1 of 2 (000001)  done  step 10/4" in desk.run_line
         await desk.tell(JobStateChanged(job=msgspec.structs.replace(newer, id="run000003", created=1.9e9)))
         assert "run 1 of 3" in desk.run_line
+        await desk.press("right_square_bracket")
+        assert "run 2 of 3 (000002)" in desk.run_line
 
 
 @in_loop

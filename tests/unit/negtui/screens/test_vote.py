@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
 from daemon.protocol.commands import CastVote, CloseRound, OpenRound, ReadComparison, UndoVote
@@ -130,6 +131,12 @@ async def test_names_are_told_once_the_round_is_closed_after_a_yes(tmp_path: Pat
         assert "2 votes on 2 prompts in 1 closed round" in text
         assert "Bradley-Terry" in text
         assert "target" in text
+        await pilot.resize_terminal(60, 20)
+        results = screen.query_one("#vote-results", VerticalScroll)
+        await press(pilot, "pagedown")
+        assert results.scroll_y > 0
+        await press(pilot, "pageup")
+        assert results.scroll_y == 0
 
 
 @in_loop
@@ -185,6 +192,12 @@ async def test_zoom_shows_all_pictures_closer_and_esc_goes_back(tmp_path: Path) 
         await press(pilot, "z", "z", "L")
         assert "x4" in text_of(pilot.app)
         assert screen.seen.centre[0] > 0.5
+        await press(pilot, "H", "J")
+        assert (screen.seen.centre[0], screen.seen.centre[1] > 0.5) == (0.5, True)
+        await press(pilot, "K")
+        assert screen.seen.centre == (0.5, 0.5)
+        await press(pilot, "Z")
+        assert screen.seen.zoom == 1
         await press(pilot, "escape")
         assert screen.seen.zoom == 0
         assert pilot.app.screen is screen
