@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,9 +61,10 @@ class Editor:
 
 
 @pytest.fixture(autouse=True)
-def lendable(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def lendable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A terminal that can be lent; what was done to it."""
     done: list[str] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(HeadlessDriver, "can_suspend", property(lambda self: True))
     monkeypatch.setattr(HeadlessDriver, "suspend_application_mode", lambda self: done.append("lent"))
     monkeypatch.setattr(HeadlessDriver, "resume_application_mode", lambda self: done.append("back"))
