@@ -9,6 +9,7 @@ from daemon import files
 from daemon.protocol.errors import ErrorDetail, NegError
 
 EXIT_CUDA = 70
+EXIT_UNFIT = 71
 CUDA_SIGNS = (
     "cuda error",
     "cudnn error",
@@ -22,10 +23,21 @@ CUDA_SIGNS = (
 logger = logging.getLogger("daemon.worker")
 
 
+class ProcessUnfit(Exception):
+    """This process cannot go on with its job; another may, from what is on disk."""
+
+
 def explain(error: Exception) -> ErrorDetail:
-    """What failed, in words. Never returns for a CUDA error other than out of memory: it poisons the process, which ends with code 70."""
+    """What failed, in words.
+
+    Never returns for a CUDA error other than out of memory: it poisons the process, which ends with code 70; nor for `ProcessUnfit`: 71.
+    """
     if isinstance(error, NegError):
         return error.detail
+    if isinstance(error, ProcessUnfit):
+        logger.critical("%s", error)
+        logging.shutdown()
+        os._exit(EXIT_UNFIT)
     logger.error("A recipe failed.", exc_info=error)
     first_line = next(iter(str(error).splitlines()), "")[:500]
     if files.is_disk_full(error):

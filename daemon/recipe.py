@@ -34,6 +34,7 @@ class JobContext:
 
     `tell` sends an ephemeral event. `asked` says whether to stop. `previews_wanted` says whether anybody watches.
     `orders` gives the orders that came since it was last called, oldest first and each kind once, and forgets them.
+    `cache_path` is where the engine keeps what can be computed again, for a process that makes another engine like it.
     """
 
     job_id: str
@@ -44,6 +45,7 @@ class JobContext:
     asked: Callable[[], How | None] = lambda: None
     previews_wanted: Callable[[], bool] = lambda: False
     orders: Callable[[], tuple[Order, ...]] = lambda: ()
+    cache_path: Path | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     def check(self) -> None:

@@ -280,6 +280,7 @@ class Worker:
             asked=asked,
             previews_wanted=lambda: self._previews_wanted,
             orders=self._orders.setdefault(unit.job_id, Orders()).take,
+            cache_path=self._cache_path,
         )
 
     def _tell(self, unit: RunUnit, event: AnyEvent) -> None:

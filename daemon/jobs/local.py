@@ -21,7 +21,7 @@ from daemon.protocol.link import FromWorker, StopWorker, ToWorker
 
 TERMINATE_SECONDS = 5.0
 DUMP_SECONDS = 0.5
-EXITS = {70: "met a CUDA error it cannot recover from"}
+EXITS = {70: "met a CUDA error it cannot recover from", 71: "lost a process that trained with it"}
 
 
 class LocalWorker:

@@ -11,7 +11,9 @@ from daemon.models.identity import (
     part_bytes,
     part_files,
     part_hashes,
+    require_gpus,
     vae_folder,
+    visible_gpus,
     working_bytes,
 )
 from daemon.models.sources import resolve
@@ -27,7 +29,9 @@ __all__ = [
     "part_bytes",
     "part_files",
     "part_hashes",
+    "require_gpus",
     "resolve",
     "vae_folder",
+    "visible_gpus",
     "working_bytes",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -29,7 +30,9 @@ __all__ = [
     "estimated_bytes",
     "identify",
     "part_hashes",
+    "require_gpus",
     "resolve",
+    "visible_gpus",
 ]
 
 PIPELINES: dict[str, tuple[str, ...]] = {
@@ -193,6 +196,33 @@ def cuda_is_there() -> bool:
         return bool(pynvml.nvmlDeviceGetCount())
     except pynvml.NVMLError:
         return False
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that torch may use, as `CUDA_VISIBLE_DEVICES` names them, its own order; none where it may use none."""
+    if not cuda_is_there():
+        return ()
+    import pynvml
+
+    count = int(pynvml.nvmlDeviceGetCount())
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return tuple(str(number) for number in range(count))
+    # CUDA reads no further than the first name that is no device.
+    names = (name.strip() for name in named.split(","))
+    return tuple(itertools.takewhile(lambda name: int(name) < count if name.isdecimal() else name[:1].isalpha(), names))
+
+
+def require_gpus(model: ModelSpec, num_processes: int) -> None:
+    """Raise `NegError` `invalid` where there are fewer GPUs than processes; the CPU is shared by as many as one likes."""
+    if num_processes == 1 or chosen_device(model) == "cpu":
+        return
+    num_gpus = len(visible_gpus())
+    if num_gpus < num_processes:
+        message = (
+            f"training.num_processes is {num_processes}, and the daemon sees {num_gpus} GPU{'s' * (num_gpus != 1)}; each process takes one."
+        )
+        raise NegError("invalid", message, "Lower it, or start the daemon with more of them in CUDA_VISIBLE_DEVICES.")
 
 
 class _Remembered:

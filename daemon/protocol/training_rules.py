@@ -152,6 +152,14 @@ def _polynomial_falls(spec: TrainingSpec) -> Finding | None:
     return None
 
 
+def _batches_for_all_processes(spec: TrainingSpec) -> Finding | None:
+    if spec.num_processes > spec.gradient_accumulation_steps:
+        shared = f"gradient_accumulation_steps is {spec.gradient_accumulation_steps}"
+        message = f"is {spec.num_processes}, more than a step has batches: {shared}"
+        return Finding("num_processes", message, "Lower it, or raise gradient_accumulation_steps and lower train_batch_size.")
+    return None
+
+
 def _stopping_measures(spec: TrainingSpec) -> Finding | None:
     if spec.early_stopping and not spec.validation_steps and not spec.sample_steps:
         return Finding("early_stopping", "needs measurements, and validation_steps is 0", "Set validation_steps, e.g. to 50.")
@@ -264,6 +272,13 @@ def _one_size_to_compile(spec: TrainingSpec) -> Finding | None:
     return None
 
 
+def _batches_shared_evenly(spec: TrainingSpec) -> Finding | None:
+    if spec.gradient_accumulation_steps % spec.num_processes:
+        message = f"is {spec.num_processes}, and gradient_accumulation_steps is {spec.gradient_accumulation_steps}: some wait in every step"
+        return Finding("num_processes", message, "Choose a divisor of gradient_accumulation_steps.")
+    return None
+
+
 def _adapter_options_of_lora(spec: TrainingSpec) -> Finding | None:
     for option in ("peft_type", "rank", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules"):
         if spec.method == "textual_inversion" and getattr(spec, option) != getattr(_DEFAULTS, option):
@@ -303,6 +318,7 @@ FAULTS: tuple[Rule, ...] = (
     _schedulefree_averages_already,
     _schedulefree_interpolates,
     _polynomial_falls,
+    _batches_for_all_processes,
     _stopping_measures,
     _trackers_once,
 )
@@ -322,6 +338,7 @@ DOUBTS: tuple[Rule, ...] = (
     _stopping_on_samples,
     _prompts_to_sample,
     _one_size_to_compile,
+    _batches_shared_evenly,
     _adapter_options_of_lora,
     _token_options_of_inversion,
     _token_of_the_prompt,

@@ -152,6 +152,8 @@ class TrainingSpec(Spec, frozen=True, kw_only=True):
     """Compute activations twice instead of keeping them: less memory, about a third slower."""
     torch_compile: bool = False
     """Compile the UNet for one fixed size: minutes at the start, faster steps on a GPU."""
+    num_processes: Annotated[int, Meta(ge=1, le=64)] = 1
+    """So many processes share the batches of every step, each on a GPU of its own (on the CPU: on its share of the threads)."""
 
     # While it runs.
     checkpointing_steps: Count = 100

@@ -36,6 +36,7 @@ def warnings(spec: SessionSpec, folder: Path) -> list[str]:
     """Check the model and the room for what will be written; returns what is doubtful. Raises `NegError` for what cannot work."""
     if spec.training is not None:
         require_sound(spec.training)
+        models.require_gpus(spec.model, spec.training.num_processes)
     found = models.check(spec.model)
     _require_optimizer(spec)
     if spec.comparison is not None:

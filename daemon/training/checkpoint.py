@@ -68,8 +68,8 @@ class _Best(msgspec.Struct, frozen=True):
     step: int
 
 
-def environment(device: Any) -> dict[str, str]:
-    """What besides the fingerprint decides the last bits: torch, threads, device."""
+def environment(device: Any, num_processes: int = 1) -> dict[str, str]:
+    """What besides the fingerprint decides the last bits: torch, threads, device, over how many processes gradients are added up."""
     device = torch.device(device)
     found = {"torch": str(torch.__version__), "machine": platform.machine(), "device": device.type}
     if device.type == "cuda":
@@ -80,7 +80,7 @@ def environment(device: Any) -> dict[str, str]:
         }
     else:
         found["num_threads"] = str(torch.get_num_threads())
-    return found
+    return found | {"num_processes": str(num_processes)} if num_processes > 1 else found
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

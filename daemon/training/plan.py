@@ -18,8 +18,17 @@ from daemon.training.data.dataset import Dataset
 RECIPE_VERSION = 2
 """Raised by every change that gives other weights for the same spec and images."""
 
-_NOT_DECISIVE = ("output_name", "instance_data_dir", "class_data_dir", "init_adapter", "checkpointing_steps", "export_steps", "report_to")
-"""Names, places (the hashes of what lies there decide), and what is only written."""
+_NOT_DECISIVE = (
+    "output_name",
+    "instance_data_dir",
+    "class_data_dir",
+    "init_adapter",
+    "num_processes",
+    "checkpointing_steps",
+    "export_steps",
+    "report_to",
+)
+"""Names, places (the hashes of what lies there decide), what decides the last bits (`checkpoint.environment`), what is only written."""
 _DECISIVE_IF_STOPPING = (
     "validation_steps",
     "early_stopping_patience",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from daemon import models
 from daemon.files import sweep_temporary
 from daemon.protocol.events import AdapterSaved, DurableEvent, Logged
 from daemon.protocol.specs import TrainJob
@@ -26,11 +27,13 @@ MAX_WARNINGS = 20
 def train(job: TrainJob, context: JobContext) -> Iterator[DurableEvent]:
     """Train the adapter of `job`, or tell of it where it is done; stopped at any moment and run again, it goes on.
 
-    Raises `NegError`: options that contradict each other, no usable image, a loss that is not finite, no room on the disk.
+    Raises `NegError`: options that contradict each other, fewer GPUs than processes, no usable image, a loss that is not finite, no room
+    on the disk.
     Raises `Interrupted` after a checkpoint.
     """
     require_sound(job.training)
     require_trackers(job.training)
+    models.require_gpus(job.model, job.training.num_processes)
     yield from paint_class_images(job, context)
     with context.phase("load"):
         plan = make_plan(job, context)

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -23,7 +23,8 @@ from daemon.training import checkpoint, orders
 from daemon.training.adapters import export
 from daemon.training.adapters.formats import adapter_files
 from daemon.training.adapters.metadata import make_record
-from daemon.training.data.batches import Batches
+from daemon.training.built import Built
+from daemon.training.companions import accompanied
 from daemon.training.monitoring.early_stopping import EarlyStopping
 from daemon.training.monitoring.held_out import Denoiser
 from daemon.training.monitoring.metrics import Measurement, MetricsFile, Point, aligned_batches, last_batch, measured
@@ -34,7 +35,7 @@ from daemon.training.monitoring.samples import Sampler
 from daemon.training.monitoring.scoring import find_score
 from daemon.training.monitoring.trackers import Trackers
 from daemon.training.plan import TrainingPlan
-from daemon.training.trainer import NotFinite, Trainer
+from daemon.training.trainer import NotFinite
 
 BY_REQUEST = "stopped by request"
 
@@ -42,9 +43,10 @@ BY_REQUEST = "stopped by request"
 class Run:
     """A trainer on its way: checkpoints, points, measurements, orders, and the words for what goes wrong."""
 
-    def __init__(self, plan: TrainingPlan, context: JobContext, parts: Any, adapter: Any, batches: Batches, trainer: Trainer) -> None:
+    def __init__(self, plan: TrainingPlan, context: JobContext, found: Built) -> None:
+        adapter, trainer = found.adapter, found.trainer
         self._plan, self._spec, self._context, self._adapter, self._trainer = plan, plan.spec, context, adapter, trainer
-        self._environment = checkpoint.environment(parts.device)
+        self._environment = checkpoint.environment(found.parts.device, plan.spec.num_processes)
         self._saved_step = 0
         self._bit_exact = True
         self._stopped = False
@@ -52,17 +54,17 @@ class Run:
         self._warnings: list[str] = []
         place, score = Place(plan.session_path, plan.checkpoints_path.name), find_score(plan.job.model)
         denoiser = Denoiser(trainer.predict, trainer.encode, adapter.off, trainer.schedule, trainer.device)
-        sampler = Sampler(self._spec, parts, place, context, self._spec.instance_prompt, score)
-        self._monitor = Monitor(self._spec, context, denoiser, sampler, batches.held_out, adapter.weights, trainer.evaluating)
+        sampler = Sampler(self._spec, found.parts, place, context, self._spec.instance_prompt, score)
+        self._monitor = Monitor(self._spec, context, denoiser, sampler, found.batches.held_out, adapter.weights, trainer.evaluating)
         are_scored = score is not None and bool(self._spec.sample_steps and self._spec.sample_prompts)
         self._early = EarlyStopping(self._spec, samples_are_scored=are_scored) if self._spec.early_stopping else None
         self._pace = Pace(context.job_id, self._spec, memory_reader(trainer.device))
-        is_frozen = not self._spec.train_text_encoder and self._spec.method == "lora"
-        self._idle = [parts.vae, *((parts.text_encoder, parts.text_encoder_2) if is_frozen else ())]
+        self._idle = found.idle
 
     def events(self) -> Iterator[DurableEvent]:
         yield from self._resume()
         with contextlib.ExitStack() as stack:
+            stack.enter_context(accompanied(self._plan, self._context, self._trainer))
             self._journal = orders.Journal(self._plan.checkpoints_path / orders.FILE_NAME)
             self._metrics = stack.enter_context(contextlib.closing(MetricsFile(self._plan.metrics_path, self._trainer.step)))
             self._trackers = stack.enter_context(contextlib.closing(self._new_trackers()))
@@ -136,8 +138,9 @@ class Run:
 
     def _take_step(self) -> Point:
         self._pace.start()
-        # Whatever a step raises, the weights are those of the step before: it can be taken again.
-        rungs = [("encoders leave the device", lambda: move_aside(*self._idle))] if self._trainer.device.type == "cuda" else []
+        # Whatever a step raises, the weights are those of the step before: it can be taken again, unless others took it too.
+        can_retry = self._trainer.device.type == "cuda" and self._spec.num_processes == 1
+        rungs = [("encoders leave the device", lambda: move_aside(*self._idle))] if can_retry else []
         point = retrying(lambda: self._trainer.take_step(self._context.check), rungs)
         if point.adapter_norm is not None and not math.isfinite(point.adapter_norm):
             raise NotFiniteMeasure(f"the norm of the adapter's weights became {point.adapter_norm}")
@@ -299,5 +302,7 @@ def _order_in_words(entry: orders.Entry) -> str:
 
 
 def _difference(before: dict[str, str], now: dict[str, str]) -> str:
+    # One process is not worth a word.
+    before, now = ({"num_processes": "1", **found} for found in (before, now))
     names = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
     return ", ".join(f"{name} {before.get(name, 'none')} -> {now.get(name, 'none')}" for name in names)

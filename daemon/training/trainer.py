@@ -73,14 +73,19 @@ class Trainer:
         # DoRA computes with what it reads, beside its layers.
         is_cast = parts.dtype != torch.float32 and not spec.use_dora
         self._adapted = [layer for layer in parts.unet.modules() if is_cast and hasattr(layer, "cast_input_dtype_enabled")]
-        self._ranks = Ranks(self.device)
+        self._ranks = Ranks()
         self._drawn: tuple[tuple[int, int], Inputs] | None = None
         self._grad_scaler = torch.amp.GradScaler(self.device.type, enabled=parts.dtype == torch.float16)
+
+    def join(self, ranks: Ranks) -> None:
+        """Take every step from now on together with other processes, whose trainers stand where this one does."""
+        self._ranks = ranks
 
     def take_step(self, check: Callable[[], None] = lambda: None) -> Point:
         """One optimizer step over `gradient_accumulation_steps` batches; `check` is called before each and may raise.
 
-        Whatever raises, the weights and moments stay those of the step before. Raises `NotFinite`.
+        Whatever raises, the weights and moments stay those of the step before. Raises `NotFinite`, and `PeerLost` with several processes,
+        of which the first decides the rate.
         """
         step, num_micro_steps = self.step + 1, self._spec.gradient_accumulation_steps
         self._optimizer.zero_grad()
@@ -188,9 +193,10 @@ class Trainer:
             self._inputs(step, own[0])
 
     def _add_up(self, loss: Tensor) -> None:
-        """With several processes: the gradients and the loss over all of them."""
+        """With several processes: the gradients and the loss over all of them, and the rate's scale that the first was told."""
         if self._ranks.num_processes == 1:
             return
+        self._scale = self._ranks.told_by_first(self._scale)
         for parameter in self._adapter.parameters.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

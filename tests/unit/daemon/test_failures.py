@@ -40,7 +40,11 @@ def test_every_way_of_saying_disk_full(error: Exception) -> None:
     assert failures.explain(error).code == "disk_full"
 
 
-def test_a_cuda_error_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(RuntimeError("CUDA error: device-side assert triggered"), "70"), (failures.ProcessUnfit("Another one is lost."), "71")],
+)
+def test_an_error_that_spoils_the_process_ends_it(monkeypatch: pytest.MonkeyPatch, error: Exception, code: str) -> None:
     class Ended(Exception):
         pass
 
@@ -49,5 +53,5 @@ def test_a_cuda_error_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setattr(failures.logging, "shutdown", lambda: None)
-    with pytest.raises(Ended, match="70"):
-        failures.explain(RuntimeError("CUDA error: device-side assert triggered"))
+    with pytest.raises(Ended, match=code):
+        failures.explain(error)

@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from daemon import models
@@ -140,3 +141,37 @@ def test_room_counts_shared_parts_once() -> None:
     weights = sum(path.stat().st_size for path in (*BASE_PATH.rglob("*.safetensors"), refiner_unet))
     estimated = models.estimated_bytes(TOY, 64, 64) - models.working_bytes(64, 64, "float32")
     assert estimated == pytest.approx(2 * weights, rel=0.02), "the files hold float16"
+
+
+@pytest.mark.parametrize(
+    ("named", "wanted"),
+    [
+        (None, ("0", "1", "2")),
+        ("2,0", ("2", "0")),
+        ("1, 3,0", ("1",)),
+        ("0,-1,1", ("0",)),
+        ("GPU-3,MIG-5", ("GPU-3", "MIG-5")),
+    ],
+)
+def test_the_gpus_are_those_that_cuda_would_see(named: str | None, wanted: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    see_gpus(3, monkeypatch)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert models.visible_gpus() == wanted
+
+
+def test_each_process_wants_a_gpu_or_all_share_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    see_gpus(1, monkeypatch)
+    models.require_gpus(ModelSpec(base="toy"), 1)
+    models.require_gpus(ModelSpec(base="toy", device="cpu"), 8)
+    with pytest.raises(NegError, match=r"training.num_processes is 2, and the daemon sees 1 GPU; each process takes one"):
+        models.require_gpus(ModelSpec(base="toy"), 2)
+    monkeypatch.setattr(identity, "cuda_is_there", lambda: False)
+    models.require_gpus(ModelSpec(base="toy"), 8)
+    assert models.visible_gpus() == ()
+
+
+def see_gpus(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(identity, "cuda_is_there", lambda: True)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: count)

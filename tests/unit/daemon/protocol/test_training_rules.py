@@ -33,6 +33,7 @@ FAULTY: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ema_decay", {"optimizer": "schedulefree", "ema_decay": 0.9}, {"optimizer": "adamw"}),
     ("adam_beta1", {"optimizer": "schedulefree", "adam_beta1": 0.0}, {"optimizer": "prodigy"}),
     ("lr_scheduler", {"lr_scheduler": "polynomial", "learning_rate": 1e-7}, {"learning_rate": 2e-7}),
+    ("num_processes", {"num_processes": 5}, {"gradient_accumulation_steps": 5}),
     ("early_stopping", {"early_stopping": True}, {"validation_steps": 10}),
     ("report_to", {"report_to": ("trackio", "trackio")}, {"report_to": ("trackio", "tensorboard")}),
 ]
@@ -56,6 +57,7 @@ DOUBTFUL: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("sample_steps", {"sample_steps": 10}, {"sample_prompts": ("a wolf",)}),
     ("torch_compile", {"torch_compile": True, "aspect_ratio_buckets": True}, {"torch_compile": False}),
+    ("num_processes", {"num_processes": 3}, {"gradient_accumulation_steps": 6}),
     ("rank", {"method": "textual_inversion", "rank": 8}, {"method": "lora"}),
     ("num_vectors", {"num_vectors": 2}, {"method": "textual_inversion"}),
     ("instance_prompt", {"method": "textual_inversion", "instance_prompt": "a toy"}, {"instance_prompt": "a <wrong> toy"}),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from daemon import sessions
+from daemon.models import identity
 from daemon.protocol.errors import NegError
 from daemon.protocol.training_rules import PACKAGES
 from daemon.sessions.checking import needed_bytes
@@ -66,6 +67,14 @@ def test_options_of_a_training_that_contradict_each_other_are_said_before_anythi
     sessions.create(sessions_path, "mine", "toy", changes, skip_checks=True)
     with pytest.raises(NegError, match=words):
         sessions.check(sessions_path, "mine")
+
+
+def test_more_processes_than_gpus_are_said(sessions_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "cuda_is_there", lambda: True)
+    monkeypatch.setattr(identity, "visible_gpus", lambda: ("0",))
+    changes = {"training.num_processes": "2", "training.gradient_accumulation_steps": "2"}
+    with pytest.raises(NegError, match=r"training.num_processes is 2, and the daemon sees 1 GPU"):
+        sessions.create(sessions_path, "mine", "toy", changes)
 
 
 def test_options_of_a_training_without_effect_are_warned_of(sessions_path: Path) -> None:

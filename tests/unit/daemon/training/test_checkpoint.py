@@ -188,3 +188,4 @@ def test_the_environment_names_what_decides_the_last_bits() -> None:
     assert found["torch"] == str(torch.__version__)
     assert found["device"] == "cpu"
     assert found["num_threads"] == str(torch.get_num_threads())
+    assert environment("cpu", 2) == {**found, "num_processes": "2"}

@@ -77,6 +77,7 @@ NOT_DECISIVE: list[dict[str, object]] = [
     {"init_adapter": "other"},
     {"checkpointing_steps": 7},
     {"export_steps": 7},
+    {"num_processes": 2},
     {"report_to": ("tensorboard",)},
 ]
 WATCHED: list[dict[str, object]] = [

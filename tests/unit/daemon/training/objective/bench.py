@@ -1,6 +1,6 @@
 """A trainer on the tiny SDXL, with posteriors that were drawn once, and the reference's loop beside it. Started as a program: one rank.
 
-python bench.py SPEC.json      # trains, prints losses and gradient norms as JSON
+python bench.py SPEC.json RANK NUM_PROCESSES      # trains, prints losses and gradient norms as JSON
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from daemon.training.data.draws import Stream, draw_seed
 from daemon.training.objective.conditioning import CachedConditioner, make_conditioner
 from daemon.training.objective.loss import noise_schedule
 from daemon.training.optimizers.make import AdapterOptimizer
+from daemon.training.ranks import Ranks, joined
 from daemon.training.trainer import Trainer
 
 NUM_IMAGES = 5
+ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,10 @@ class Bench:
             optimizer = AdapterOptimizer(self.spec, adapter.parameters, self.parts.device)
             yield Trainer(self.spec, self.parts, adapter, self.schedule, self.batches, conditioner, optimizer), adapter
 
-    def train(self, num_steps: int) -> tuple[list[Any], dict[str, torch.Tensor]]:
+    def train(self, num_steps: int, ranks: Ranks = ALONE) -> tuple[list[Any], dict[str, torch.Tensor]]:
         """Points and weights of so many steps."""
         with self.lent() as (trainer, adapter):
+            trainer.join(ranks)
             points = [trainer.take_step() for _ in range(num_steps)]
             return points, copy(adapter.weights())
 
@@ -151,17 +154,19 @@ def _generator(seed: int, purpose: str, step: int, micro_step: int) -> torch.Gen
     return torch.Generator().manual_seed(draw_seed(seed, purpose, step, micro_step))
 
 
-def trained(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
+def trained(folder: Path, changes: dict[str, Any], ranks: Ranks = ALONE) -> dict[str, Any]:
     """What a few steps come to."""
-    points, weights = Bench(make_parts(), folder / "text", **changes).train(4)
+    points, weights = Bench(make_parts(), folder / "text", **changes).train(4, ranks)
     total = sum(float(weight.double().sum()) for weight in weights.values())
     return {"losses": [point.loss for point in points], "norms": [point.grad_norm for point in points], "total": total}
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    path = Path(sys.argv[1])
-    print(json.dumps(trained(path.parent, msgspec.json.decode(path.read_bytes()))))
+    path, rank, num_processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    with joined(rank, num_processes, path.with_name("rendezvous")) as ranks:
+        print(json.dumps(trained(path.parent, msgspec.json.decode(path.read_bytes()), ranks)))
+        ranks.told_by_first(0.0)
 
 
 if __name__ == "__main__":
