@@ -1,6 +1,7 @@
 """A real front, a real worker, real sockets: what a client may rely on."""
 
 import asyncio
+import contextlib
 import os
 import stat
 import subprocess
@@ -241,8 +242,12 @@ def test_sockets_are_private_and_no_port_is_open(front: Any) -> None:
     assert stat.S_IMODE(front.places.runtime_path.stat().st_mode) == 0o700
     for name in ("ctl", "blob"):
         assert stat.S_IMODE((front.places.runtime_path / name).stat().st_mode) & 0o077 == 0
-    sockets = {str(path.readlink()) for path in Path(f"/proc/{front.process.pid}/fd").iterdir()}
-    inodes = {link[8:-1] for link in sockets if link.startswith("socket:[")}
+    links = set()
+    for path in Path(f"/proc/{front.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.add(str(path.readlink()))
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    assert inodes
     for table in ("tcp", "tcp6", "udp", "udp6"):
         lines = Path("/proc/net", table).read_text().splitlines()[1:]
         assert not inodes & {line.split()[9] for line in lines}
