@@ -8,6 +8,7 @@ from textual._wait import wait_for_idle
 from textual.pilot import Pilot
 
 SLICE_SECONDS = 0.01
+MAX_IDLE_SECONDS = 0.1
 
 pause = Pilot.pause
 
@@ -23,7 +24,7 @@ def _patient_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(round((delay or 0) / SLICE_SECONDS)):
             await asyncio.sleep(SLICE_SECONDS)
         if delay is not None:
-            await wait_for_idle()
+            await wait_for_idle(max_sleep=MAX_IDLE_SECONDS)
         await pause(self)
 
     monkeypatch.setattr(Pilot, "pause", patient)
