@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from daemon.config import Places, places
 from daemon.protocol import codec
@@ -84,6 +86,14 @@ class Workshop:
     async def restart(self) -> None:
         """Start a daemon where the last one was killed."""
         await ensure_daemon(self.places)
+
+
+def add_noise(folder: Path, num_pictures: int) -> None:
+    """Pictures of noise, 64 x 64, the same every time."""
+    folder.mkdir(exist_ok=True)
+    for number in range(num_pictures):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
 async def submit(client: Client, spec: JobSpec, after: tuple[str, ...] = ()) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from safetensors.numpy import load_file
 
 from daemon import sessions
@@ -23,7 +22,7 @@ from daemon.protocol.orders import LearningRate, StopAndKeep
 from daemon.protocol.specs import JobSpec, job_specs
 from daemon.training.orders import FILE_NAME, Journal
 from negtui.inbox import Item
-from tests.faults.workshop import Workshop, submit, until_all
+from tests.faults.workshop import Workshop, add_noise, submit, until_all
 from tests.trips import test_steering
 from tests.trips.test_steering import give, has_become, takes_steps
 
@@ -51,10 +50,7 @@ def make_session(workshop: Workshop, name: str, num_processes: int, max_train_st
     }
     sessions.create(workshop.places.sessions_path, name, "toy", changes)
     folder = workshop.session_path(name)
-    (folder / "dataset").mkdir(exist_ok=True)
-    for number in range(4):
-        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "dataset" / f"{number}.png")
+    add_noise(folder / "dataset", 4)
     return folder
 
 

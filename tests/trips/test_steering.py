@@ -11,9 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from daemon import sessions
 from daemon.files import sha256_file
@@ -26,7 +24,7 @@ from daemon.training.orders import FILE_NAME, Journal
 from negtui.client import Client
 from negtui.inbox import Item
 from tests import fake_recipes, fake_training
-from tests.faults.workshop import Workshop, persist, seeded, submit, until_all
+from tests.faults.workshop import Workshop, add_noise, persist, seeded, submit, until_all
 
 SECONDS = 120
 ORDERS: tuple[Order, ...] = (Sample(), Checkpoint(), LearningRate(value=3e-4), StopAndKeep())
@@ -272,10 +270,7 @@ def make_toy(workshop: Workshop, name: str) -> Path:
     }
     sessions.create(workshop.places.sessions_path, name, "toy", changes)
     folder = workshop.session_path(name)
-    (folder / "dataset").mkdir(exist_ok=True)
-    for number in range(4):
-        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "dataset" / f"{number}.png")
+    add_noise(folder / "dataset", 4)
     return folder
 
 
