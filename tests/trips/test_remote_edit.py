@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from textual.drivers.headless_driver import HeadlessDriver
@@ -13,6 +14,7 @@ from textual.drivers.headless_driver import HeadlessDriver
 from negtui.app import NegtuiApp
 from negtui.client import Client
 from negtui.screens.sessions import SessionsScreen
+from negtui.widgets.confirm import Confirm
 from tests.curation_daemon import told
 from tests.trips.conftest import FrontProcess
 from tests.trips.test_dashboard import until
@@ -46,17 +48,21 @@ def test_nothing_is_lost_between_two_who_edit(front: FrontProcess, tmp_path: Pat
     async def scene() -> None:
         app = NegtuiApp(lambda on_contact, start: Client.connect(front.endpoints, on_contact=on_contact), endpoint="ssh://there")
         async with app.run_test(size=(120, 30)) as pilot:
-            await until(pilot, lambda: "fake" in app.view.sessions)
-            assert isinstance(app.screen, SessionsScreen)
-            app.screen.run_editor = edit
-            app.screen.table.go_to("fake")
+            await until(pilot, lambda: isinstance(app.screen, SessionsScreen))
+            screen = cast("SessionsScreen", app.screen)
+            screen.run_editor = edit
+            await until(pilot, lambda: screen.table.session == "fake")
             await pilot.press("e")
             await until(pilot, lambda: "sessions/fake/session.toml, line 5: synthesis.width is 7" in told(app))
             assert host.read_text() == before
-            await pilot.press("e", "n")
+            await pilot.press("e")
+            await until(pilot, lambda: isinstance(app.focused, Confirm))
+            await pilot.press("n")
             await until(pilot, lambda: "somebody else changed its session.toml" in told(app))
             assert host.read_text() == theirs
-            await pilot.press("e", "y")
+            await pilot.press("e")
+            await until(pilot, lambda: isinstance(app.focused, Confirm))
+            await pilot.press("y")
             await until(pilot, lambda: "fake: its session.toml is written" in told(app))
             assert host.read_text() == f"{theirs}# mine\n"
 
