@@ -19,10 +19,10 @@ from daemon.files import write_atomic
 from daemon.protocol.errors import NegError
 from daemon.recipe import JobContext
 from daemon.training import checkpoint
+from daemon.training.accelerated import PeerLost, accelerated
 from daemon.training.built import built
 from daemon.training.companions import Part, Told, part_path, rendezvous_path, told_path
 from daemon.training.loop import does_not_fit
-from daemon.training.ranks import PeerLost, joined
 from daemon.training.recipe import make_plan
 from daemon.training.trainer import NotFinite
 
@@ -43,10 +43,11 @@ def take_part(folder: Path, rank: int) -> None:
             state, _ = checkpoint.read_checkpoint(checkpoint.checkpoint_path(plan.checkpoints_path, part.step), plan.fingerprint)
             found.trainer.restore(state)
         _tell(folder, rank, Told())
-        with joined(rank, plan.spec.num_processes, rendezvous_path(folder)) as ranks:
-            found.trainer.join(ranks)
-            while found.trainer.step < plan.spec.max_train_steps:
-                found.trainer.take_step()
+        trainer = found.trainer
+        with accelerated(trainer.device, trainer.dtype, rank, plan.spec.num_processes, rendezvous_path(folder)) as accelerator:
+            trainer.join(accelerator)
+            while trainer.step < plan.spec.max_train_steps:
+                trainer.take_step()
             # Leaving first would cut the others off from what they have not read yet.
             threading.Event().wait()
 

@@ -28,9 +28,9 @@ from daemon.protocol.errors import ErrorDetail, NegError
 from daemon.protocol.events import StepProgress
 from daemon.protocol.specs import TrainJob
 from daemon.recipe import JobContext
+from daemon.training.accelerated import PeerLost, accelerated
 from daemon.training.checkpoint import temporary_path
 from daemon.training.plan import TrainingPlan
-from daemon.training.ranks import PeerLost, joined
 from daemon.training.trainer import Trainer
 
 START_SECONDS = 900.0
@@ -74,17 +74,15 @@ def rendezvous_path(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def accompanied(plan: TrainingPlan, context: JobContext, trainer: Trainer) -> Iterator[None]:
-    """Inside, `trainer` takes its steps together with `num_processes` - 1 others that stand where it does, if there are steps to take.
+    """Inside, `trainer` can compute; it takes its steps together with `num_processes` - 1 others that stand where it does, if any are left.
 
     Raises `NegError` with what a companion could not do, `ProcessUnfit` where one is gone without a word, `Interrupted` while they load.
     """
     num_processes = plan.spec.num_processes
-    if num_processes == 1:
-        yield
-        return
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(_share_of_threads(num_processes)) if trainer.device.type == "cpu" else None
-        if trainer.step == plan.spec.max_train_steps:
+        if num_processes == 1 or trainer.step == plan.spec.max_train_steps:
+            trainer.join(stack.enter_context(accelerated(trainer.device, trainer.dtype)))
             yield
             return
         companions = stack.enter_context(_started(plan, context, trainer.step, threads))
@@ -92,7 +90,8 @@ def accompanied(plan: TrainingPlan, context: JobContext, trainer: Trainer) -> It
             companions.wait(context)
         companions.watch()
         try:
-            trainer.join(stack.enter_context(joined(0, num_processes, rendezvous_path(companions.folder))))
+            meeting_path = rendezvous_path(companions.folder)
+            trainer.join(stack.enter_context(accelerated(trainer.device, trainer.dtype, 0, num_processes, meeting_path)))
             yield
             return
         except PeerLost as error:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from daemon.protocol.training_spec import TrainingSpec
+from daemon.training.accelerated import add_up, own_micro_steps, told_by_first
 from daemon.training.checkpoint import TrainerState
 from daemon.training.data.draws import draw_seed
 from daemon.training.monitoring.metrics import Point
@@ -20,7 +22,6 @@ from daemon.training.objective.loss import NoiseSchedule, denoising_loss, predic
 from daemon.training.objective.preservation import draw_prompts, preservation_loss, preservation_prompts
 from daemon.training.optimizers.learning_rate import learning_rate_factor
 from daemon.training.optimizers.make import AdapterOptimizer
-from daemon.training.ranks import Ranks
 
 MIN_GRAD_SCALE = 1e-3
 """fp16 halves its loss scale at every overflow; below this nothing but NaN comes out any more."""
@@ -65,21 +66,21 @@ class Trainer:
         optimizer: AdapterOptimizer,
     ) -> None:
         self.step = 0
-        self.schedule, self.device = schedule, torch.device(parts.device)
+        self.schedule, self.device, self.dtype = schedule, torch.device(parts.device), parts.dtype
         self._spec, self._parts, self._adapter = spec, parts, adapter
         self._batches, self._conditioner, self._optimizer = batches, conditioner, optimizer
         self._factor_at, self._scale = learning_rate_factor(spec), 1.0
         self._preserved = preservation_prompts(spec) if spec.preservation_weight else ()
         # DoRA computes with what it reads, beside its layers.
-        is_cast = parts.dtype != torch.float32 and not spec.use_dora
+        is_cast = self.dtype != torch.float32 and not spec.use_dora
         self._adapted = [layer for layer in parts.unet.modules() if is_cast and hasattr(layer, "cast_input_dtype_enabled")]
-        self._ranks = Ranks()
+        self._accelerator: Accelerator
         self._drawn: tuple[tuple[int, int], Inputs] | None = None
-        self._grad_scaler = torch.amp.GradScaler(self.device.type, enabled=parts.dtype == torch.float16)
+        self._grad_scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
-    def join(self, ranks: Ranks) -> None:
-        """Take every step from now on together with other processes, whose trainers stand where this one does."""
-        self._ranks = ranks
+    def join(self, accelerator: Accelerator) -> None:
+        """Before the first step or prediction: how to compute, and with which other processes, whose trainers stand where this one does."""
+        self._accelerator = accelerator
 
     def take_step(self, check: Callable[[], None] = lambda: None) -> Point:
         """One optimizer step over `gradient_accumulation_steps` batches; `check` is called before each and may raise.
@@ -90,7 +91,7 @@ class Trainer:
         step, num_micro_steps = self.step + 1, self._spec.gradient_accumulation_steps
         self._optimizer.zero_grad()
         loss = torch.zeros((), device=self.device)
-        for micro_step in self._ranks.share(num_micro_steps):
+        for micro_step in own_micro_steps(self._accelerator, num_micro_steps):
             check()
             loss += self._backward(step, micro_step) / num_micro_steps
         # While a GPU is still busy, the CPU draws what comes next.
@@ -178,7 +179,7 @@ class Trainer:
             yield spec.preservation_weight * preservation_loss(self._adapter, lambda: predicted(prompts))
 
     def _predict(self, noisy_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning, time_ids_B6: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self._parts.dtype, enabled=self._parts.dtype != torch.float32):
+        with self._accelerator.autocast():
             return predict(self._parts.unet, noisy_BCHW, timesteps_B, conditioning, time_ids_B6).float()
 
     def _inputs(self, step: int, micro_step: int) -> Inputs:
@@ -188,19 +189,19 @@ class Trainer:
         return self._drawn[1]
 
     def _draw_ahead(self, step: int) -> None:
-        own = self._ranks.share(self._spec.gradient_accumulation_steps)
+        own = own_micro_steps(self._accelerator, self._spec.gradient_accumulation_steps)
         if own and step <= self._spec.max_train_steps:
             self._inputs(step, own[0])
 
     def _add_up(self, loss: Tensor) -> None:
         """With several processes: the gradients and the loss over all of them, and the rate's scale that the first was told."""
-        if self._ranks.num_processes == 1:
+        if self._accelerator.num_processes == 1:
             return
-        self._scale = self._ranks.told_by_first(self._scale)
+        self._scale = told_by_first(self._accelerator, self._scale)
         for parameter in self._adapter.parameters.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self._ranks.add_up([*(parameter.grad for parameter in self._adapter.parameters.values()), loss])
+        add_up(self._accelerator, [*(parameter.grad for parameter in self._adapter.parameters.values()), loss])
 
     def _clip(self, loss: Tensor) -> tuple[float, float]:
         """Clip the gradients; returns the loss, and their norm before."""

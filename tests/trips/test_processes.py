@@ -95,9 +95,39 @@ def record(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_companion_killed_and_the_run_paused_it_ends_bit_for_bit_the_same_and_as_one_process_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_companion_killed_it_ends_bit_for_bit_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop = Workshop(tmp_path, monkeypatch)
+    disturbed, calm = (make_session(workshop, name, 2) for name in ("disturbed", "calm"))
+
+    async def trip() -> None:
+        async with workshop.open() as client:
+            events = client.events()
+            job = await submit(client, training(workshop, "disturbed"))
+            await kill_companion(workshop, events, job)
+            jobs = [job, await submit(client, training(workshop, "calm"))]
+            ended = await until_all(client, jobs, "done", "failed", seconds=SECONDS)
+            assert [row.error for row in ended.values()] == [None] * 2
+            assert companion_pids(workshop) == []
+
+    asyncio.run(trip())
+    assert sha256_file(disturbed / WEIGHTS) == sha256_file(calm / WEIGHTS)
+    assert curve(disturbed) == curve(calm)
+    assert list(curve(calm)) == list(range(1, NUM_STEPS + 1))
+    assert record(disturbed)["bit_exact"] is True
+    assert not list(tmp_path.rglob(".tmp-*"))
+
+
+async def kill_companion(workshop: Workshop, events: AsyncIterator[Item], job: str) -> None:
+    """While steps are taken; the job then waits for another worker."""
+    await until(events, takes_steps(job, after=4))
+    (companion,) = companion_pids(workshop)
+    os.kill(companion, signal.SIGKILL)
+    moved = await until(events, has_become(job, "queued"))
+    assert "lost a process that trained with it" in moved.job.reason
+
+
+@pytest.mark.full
+def test_a_companion_killed_and_the_run_paused_it_ends_as_one_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workshop = Workshop(tmp_path, monkeypatch)
     disturbed, calm, one = (make_session(workshop, name, num) for name, num in (("disturbed", 2), ("calm", 2), ("one", 1)))
 
@@ -105,11 +135,7 @@ def test_a_companion_killed_and_the_run_paused_it_ends_bit_for_bit_the_same_and_
         async with workshop.open() as client:
             events = client.events()
             job = await submit(client, training(workshop, "disturbed"))
-            await until(events, takes_steps(job, after=6))
-            (companion,) = companion_pids(workshop)
-            os.kill(companion, signal.SIGKILL)
-            moved = await until(events, has_become(job, "queued"))
-            assert "lost a process that trained with it" in moved.job.reason
+            await kill_companion(workshop, events, job)
             await until(events, takes_steps(job, after=6))
             await client.request(Pause(job_id=job))
             await until(events, has_become(job, "paused"))
@@ -131,9 +157,7 @@ def test_a_companion_killed_and_the_run_paused_it_ends_bit_for_bit_the_same_and_
     # AdamW moves even a weight whose gradient is all rounding: together they agree, not each.
     assert np.linalg.norm(weights - wanted) < 0.01 * np.linalg.norm(wanted)
     assert record(calm)["fingerprint"] == record(one)["fingerprint"]
-    assert record(disturbed)["bit_exact"] is True
     assert [record(folder)["environment"].get("num_processes") for folder in (disturbed, one)] == ["2", None]
-    assert not list(tmp_path.rglob(".tmp-*"))
 
 
 @pytest.mark.full

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from tiny_sdxl import TinyEngine, make_context, make_job, make_session
 
+from daemon.training.accelerated import accelerated
 from daemon.training.built import built
 from daemon.training.recipe import make_plan
 
@@ -23,7 +24,9 @@ def test_a_trainer_is_ready_for_its_first_step_and_leaves_the_model_as_it_was(
     plan = make_plan(make_job(**changes), context)
     with built(plan, context) as found:
         assert [id(module) for module in found.idle] == [id(getattr(found.parts, name)) for name in idle]
-        assert (found.trainer.take_step().step, found.warning) == (1, "")
+        with accelerated(found.trainer.device, found.trainer.dtype) as accelerator:
+            found.trainer.join(accelerator)
+            assert (found.trainer.take_step().step, found.warning) == (1, "")
         assert found.adapter.num_parameters > 0
     assert not getattr(parts.unet, "peft_config", None)
     assert not any(parameter.requires_grad for parameter in parts.unet.parameters())

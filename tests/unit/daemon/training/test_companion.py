@@ -9,8 +9,8 @@ from tiny_sdxl import make_job, make_session
 
 from daemon.protocol.errors import ErrorDetail, NegError
 from daemon.training import companion
+from daemon.training.accelerated import PeerLost
 from daemon.training.companions import Part, Told, part_path, told_path
-from daemon.training.ranks import PeerLost
 from daemon.training.trainer import NotFinite
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
+from accelerate import Accelerator
 from tiny_sdxl import TinyEngine, make_context, make_job, make_session
 
 from daemon.failures import ProcessUnfit
@@ -19,6 +21,18 @@ WAITING = "import sys; sys.stdin.read()"
 
 def process(program: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
+
+
+class Joining:
+    """A trainer before its first step."""
+
+    step, device, dtype = 0, torch.device("cpu"), torch.float32
+
+    def __init__(self) -> None:
+        self.joined: list[Accelerator] = []
+
+    def join(self, accelerator: Accelerator) -> None:
+        self.joined.append(accelerator)
 
 
 @pytest.fixture
@@ -102,5 +116,7 @@ def test_those_that_are_ended_are_no_loss(two: Companions) -> None:
 def test_one_process_needs_no_company(tmp_path: Path) -> None:
     context = make_context(make_session(tmp_path / "s"), TinyEngine())
     plan = make_plan(make_job(), context)
-    with accompanied(plan, context, None):  # type: ignore[arg-type]
+    trainer = Joining()
+    with accompanied(plan, context, trainer):  # type: ignore[arg-type]
+        assert [accelerator.num_processes for accelerator in trainer.joined] == [1]
         assert not plan.checkpoints_path.exists()

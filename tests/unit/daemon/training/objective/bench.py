@@ -24,17 +24,16 @@ from objective.reference import Drawn, Reference
 from tiny_sdxl import SPEC, make_parts
 
 from daemon.protocol.training_spec import TrainingSpec
+from daemon.training.accelerated import accelerated, told_by_first
 from daemon.training.adapters.attach import attached
 from daemon.training.adapters.textual_inversion import attached_embedding
 from daemon.training.data.draws import Stream, draw_seed
 from daemon.training.objective.conditioning import CachedConditioner, make_conditioner
 from daemon.training.objective.loss import noise_schedule
 from daemon.training.optimizers.make import AdapterOptimizer
-from daemon.training.ranks import Ranks, joined
 from daemon.training.trainer import Trainer
 
 NUM_IMAGES = 5
-ALONE = Ranks()
 
 
 @dataclass(frozen=True)
@@ -83,18 +82,23 @@ class Bench:
         self._reference_conditioner = CachedConditioner(parts, parts.identity, folder)
 
     @contextlib.contextmanager
-    def lent(self) -> Iterator[tuple[Trainer, Any]]:
-        """A fresh trainer and its adapter."""
+    def lent(self, *together: Any) -> Iterator[tuple[Trainer, Any]]:
+        """A fresh trainer and its adapter. `together`: rank, number of processes, and where they meet; none: alone."""
         attach = attached_embedding if self.spec.method == "textual_inversion" else attached
         with attach(self.parts, self.spec) as adapter:
             conditioner = make_conditioner(self.spec, self.parts, self.parts.identity, self.folder)
             optimizer = AdapterOptimizer(self.spec, adapter.parameters, self.parts.device)
-            yield Trainer(self.spec, self.parts, adapter, self.schedule, self.batches, conditioner, optimizer), adapter
+            trainer = Trainer(self.spec, self.parts, adapter, self.schedule, self.batches, conditioner, optimizer)
+            with accelerated(trainer.device, trainer.dtype, *together) as accelerator:
+                trainer.join(accelerator)
+                yield trainer, adapter
+                if together:
+                    # Who leaves first would cut the others off from what they have not read yet.
+                    told_by_first(accelerator, 0.0)
 
-    def train(self, num_steps: int, ranks: Ranks = ALONE) -> tuple[list[Any], dict[str, torch.Tensor]]:
+    def train(self, num_steps: int, *together: Any) -> tuple[list[Any], dict[str, torch.Tensor]]:
         """Points and weights of so many steps."""
-        with self.lent() as (trainer, adapter):
-            trainer.join(ranks)
+        with self.lent(*together) as (trainer, adapter):
             points = [trainer.take_step() for _ in range(num_steps)]
             return points, copy(adapter.weights())
 
@@ -154,9 +158,9 @@ def _generator(seed: int, purpose: str, step: int, micro_step: int) -> torch.Gen
     return torch.Generator().manual_seed(draw_seed(seed, purpose, step, micro_step))
 
 
-def trained(folder: Path, changes: dict[str, Any], ranks: Ranks = ALONE) -> dict[str, Any]:
+def trained(folder: Path, changes: dict[str, Any], *together: Any) -> dict[str, Any]:
     """What a few steps come to."""
-    points, weights = Bench(make_parts(), folder / "text", **changes).train(4, ranks)
+    points, weights = Bench(make_parts(), folder / "text", **changes).train(4, *together)
     total = sum(float(weight.double().sum()) for weight in weights.values())
     return {"losses": [point.loss for point in points], "norms": [point.grad_norm for point in points], "total": total}
 
@@ -164,9 +168,7 @@ def trained(folder: Path, changes: dict[str, Any], ranks: Ranks = ALONE) -> dict
 def main() -> None:
     torch.set_num_threads(1)
     path, rank, num_processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    with joined(rank, num_processes, path.with_name("rendezvous")) as ranks:
-        print(json.dumps(trained(path.parent, msgspec.json.decode(path.read_bytes()), ranks)))
-        ranks.told_by_first(0.0)
+    print(json.dumps(trained(path.parent, msgspec.json.decode(path.read_bytes()), rank, num_processes, path.with_name("rendezvous"))))
 
 
 if __name__ == "__main__":
