@@ -28,6 +28,13 @@ CHANGES = {
     "comparison.num_inference_steps": "10",
     "comparison.num_prompts": "3",
 }
+SHORT = CHANGES | {
+    "synthesis.guidance_scales": "[5]",
+    "synthesis.num_inference_steps": "4",
+    "training.max_train_steps": "20",
+    "comparison.num_inference_steps": "4",
+}
+"""For one kill: most of its time is the loading of models."""
 ACTS = ("synthesize", "train", "compare")
 NEEDED = {"synthesize": (), "train": ("dataset",), "compare": ("dataset", "adapters")}
 """What an act builds on, taken over from the undisturbed session."""
@@ -36,16 +43,20 @@ WARM_SECONDS = 1.0
 """A worker whose models are loaded is soon done; a new one loads first, and is killed at any moment of what the undisturbed run took."""
 
 
-@pytest.mark.parametrize("num_kills", [1, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize(("num_kills", "changes"), [(1, SHORT), pytest.param(50, CHANGES, marks=pytest.mark.full)], ids=["1", "50"])
 @pytest.mark.timeout(7200)
-def test_every_act_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_kills: int) -> None:
+def test_every_act_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_kills: int, changes: dict[str, str]
+) -> None:
     monkeypatch.setenv("NEGTUI_LONGEST_RESTART_SECONDS", str(RESTART_SECONDS))
-    asyncio.run(_kill_in_each_act(Workshop(tmp_path, monkeypatch), num_kills))
+    workshop = Workshop(tmp_path, monkeypatch)
+    sessions.create(workshop.places.sessions_path, "calm", "toy", changes)
+    asyncio.run(_kill_in_each_act(workshop, num_kills))
 
 
 async def _kill_in_each_act(workshop: Workshop, num_kills: int) -> None:
     chance = seeded("kills in each act")
-    calm = _make(workshop, "calm")
+    calm = workshop.session_path("calm")
     async with workshop.open() as client:
         for act in ACTS:
             workshop.kill_worker()
@@ -67,7 +78,8 @@ async def _kill(
     """Run `act` in fresh sessions, killing `victim` until that was done so often; each must end as the calm one did."""
     kills = number = 0
     while kills < num_kills:
-        folder = _make(workshop, f"{act}-{victim}-{number}")
+        folder = workshop.session_path(f"{act}-{victim}-{number}")
+        sessions.duplicate(workshop.places.sessions_path, "calm", folder.name, settings_only=True)
         for needed in NEEDED[act]:
             shutil.copytree(workshop.session_path("calm") / needed, folder / needed)
         job = await submit(client, _spec(workshop, folder.name, act))
@@ -87,11 +99,6 @@ async def _kill_front(workshop: Workshop) -> int:
     workshop.kill_front()
     await workshop.restart()
     return 1
-
-
-def _make(workshop: Workshop, name: str) -> Path:
-    sessions.create(workshop.places.sessions_path, name, "toy", CHANGES)
-    return workshop.session_path(name)
 
 
 def _spec(workshop: Workshop, session: str, act: str) -> JobSpec:

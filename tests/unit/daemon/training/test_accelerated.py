@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import torch
 import torch.distributed as dist
+from accelerate.utils import environment
 from objective import bench
 
 from daemon.training.accelerated import PeerLost, accelerated, add_up, own_micro_steps, told_by_first
@@ -45,6 +46,15 @@ def test_it_computes_where_the_model_lies_in_its_precision(dtype: torch.dtype) -
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
     with pytest.raises(ValueError, match="initialize your accelerator"), accelerator.autocast():
         pass
+
+
+def test_on_a_gpu_that_another_stands_beside_it_stays_where_the_model_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two GPUs of a kind that accelerate refuses, as torch would show them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(environment, "get_gpu_info", lambda: (["NVIDIA GeForce RTX 4090"] * 2, 2))
+    monkeypatch.setattr(environment, "get_driver_version", lambda: "500.0")
+    with accelerated(torch.device("cuda:0"), torch.float16) as accelerator:
+        assert (accelerator.device, accelerator.num_processes, accelerator.mixed_precision) == (torch.device("cuda:0"), 1, "fp16")
 
 
 def test_the_environment_and_the_threads_are_left_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
