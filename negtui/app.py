@@ -22,7 +22,7 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobStateChanged, Preview
 from negtui.ascii import AsciiOnly
 from negtui.bridge import Bridge, Connect
-from negtui.config import key_problems
+from negtui.config import key_problems, theme_problems
 from negtui.keys import SCREENS, bindings
 from negtui.messages import Noticed, PreviewArrived, ViewChanged
 from negtui.output import clean
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 READS = frozenset(
     {
         *("Hello", "Attach", "Credit", "Ping", "ListJobs", "ReadEvents", "ListSessions", "ReadSession"),
-        *("GetBlob", "ListFiles", "ListImages", "PlanSynthesis", "ReadComparison", "ReadVotes", "ListVotes"),
+        *("GetBlob", "ListFiles", "ListImages", "PlanSynthesis", "ReadComparison", "ReadSweep", "ReadVotes", "ListVotes"),
     }
 )
 """Commands that change nothing: the only ones that `--read-only` lets pass."""
@@ -102,6 +102,7 @@ class NegtuiApp(App[None], inherit_bindings=False):
         self.fault: Exception | None = None
         self.command = command
         """How a command line of negtui on the same daemon begins."""
+        self._problems = [*theme_problems(theme), *key_problems(keymap or {})]
         self._turns = KeyTurns(self)
         self._attachment = Attachment()
         self.keys_changed = keymap or {}
@@ -137,7 +138,7 @@ class NegtuiApp(App[None], inherit_bindings=False):
     def on_mount(self) -> None:
         self.push_screen(self._start)
         self.run_worker(self.bridge.run(), name="bridge", exit_on_error=True)
-        for problem in key_problems(self.keys_changed):
+        for problem in self._problems:
             self.say(problem, "warning")
 
     def _fatal_error(self) -> None:

@@ -106,7 +106,7 @@ def _add_config(add: _Add) -> None:
     for action, words in (
         ("path", "print where it is"),
         ("show", "print the settings in force"),
-        ("validate", "check it: names, kinds, keys taken twice"),
+        ("validate", "check it: names, kinds, the theme, keys taken twice"),
     ):
         actions.add_parser(action, help=words, description=words).set_defaults(handler=f"settings:{action}")
 

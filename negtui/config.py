@@ -107,6 +107,13 @@ def key_problems(keys: dict[str, str]) -> list[str]:
     return problems
 
 
+def theme_problems(theme: str) -> list[str]:
+    """What is wrong with the name of a theme, in words; empty: none is named."""
+    from textual.theme import BUILTIN_THEMES
+
+    return [] if not theme or theme in BUILTIN_THEMES else [f"theme: {theme!r} is none; f2 in the dashboard shows them all."]
+
+
 def _problem(name: str, value: object) -> str:
     """Why a setting cannot be; empty where it can."""
     if name in ("connect", "workspace", "theme"):

@@ -99,8 +99,8 @@ class View:
     samples: dict[str, list[SamplesSaved]] = field(default_factory=dict)
     checkpoints: dict[str, list[CheckpointSaved]] = field(default_factory=dict)
     comparisons: dict[tuple[str, str], ComparisonSaved] = field(default_factory=dict)
+    """By (session, name)."""
     sweeps: dict[tuple[str, str], SweepSaved] = field(default_factory=dict)
-    """By session and name, as `comparisons`."""
     """By (session, name)."""
     adapters: dict[tuple[str, str], AdapterSaved] = field(default_factory=dict)
     """By (session, name)."""

@@ -7,7 +7,7 @@ import dataclasses
 
 from negtui.commands.exits import INVALID, OK
 from negtui.commands.invocation import Invocation
-from negtui.config import EXAMPLE, config_path, key_problems, look, read_file, settings
+from negtui.config import EXAMPLE, config_path, key_problems, look, read_file, settings, theme_problems
 
 
 async def path(arguments: argparse.Namespace, invocation: Invocation) -> int:
@@ -38,7 +38,7 @@ async def show(arguments: argparse.Namespace, invocation: Invocation) -> int:
 async def validate(arguments: argparse.Namespace, invocation: Invocation) -> int:
     """`negtui config validate`: exit code 2 where something is wrong."""
     found = read_file(config_path())
-    problems = key_problems(found.get("keys", {}))
+    problems = [*theme_problems(found.get("theme", "")), *key_problems(found.get("keys", {}))]
     invocation.output.object({"path": str(config_path()), "problems": problems})
     for problem in problems:
         invocation.output.result(problem)

@@ -31,11 +31,18 @@ class AskingScreen(NegtuiScreen):
         self.round: RoundAnswer | None = None
         self.seen = Looking()
         """How far the pictures are zoomed, and where."""
+        self._trial_shown: Trial | None = None
 
     @property
     def trial(self) -> Trial | None:
         """The question that is asked."""
         return self.round.trials[0] if self.round is not None and self.round.trials else None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the pictures of the question stand on the screen, or why they do not."""
+        views = self.query_one(BlockView).query(ImageView)
+        return self.trial is not None and self._trial_shown is self.trial and all(view.is_settled for view in views)
 
     async def show_trial(self) -> None:
         """The question, then the pictures of the next ones are fetched beside."""
@@ -51,13 +58,14 @@ class AskingScreen(NegtuiScreen):
         zoom = f", x{2**self.seen.zoom}" if self.seen.zoom else ""
         self.tell_heading(f"{heading}question {voting.progress(answer)}{zoom}. Which picture is better?")
         self.tell_prompt(trial.prompt)
-        shown = await asyncio.gather(*(self._shown(trial, number) for number in range(len(trial.paths))))
+        shown = await asyncio.gather(*(self._picture(trial, number) for number in range(len(trial.paths))))
         await self.query_one(BlockView).show(shown, -1, in_place=False)
+        self._trial_shown = trial
         ahead = [Picture(self.voting.session, path) for later in answer.trials[1:] for path in later.paths]
         for view in list(self.query_one(BlockView).query(ImageView))[:1]:
             await asyncio.gather(*(view.fetch_ahead(one) for one in ahead))
 
-    async def _shown(self, trial: Trial, number: int) -> Shown:
+    async def _picture(self, trial: Trial, number: int) -> Shown:
         assert self.voting is not None
         words = f"{number + 1} {PLACES[len(trial.paths)][number]}"
         picture = Picture(self.voting.session, trial.paths[number], trial.width, trial.height)

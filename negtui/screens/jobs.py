@@ -24,6 +24,7 @@ from negtui.widgets.job_table import JobTable, in_order, priority_before, priori
 from negtui.widgets.log_pane import LogPane
 
 EMPTY = "No jobs. A session's acts are started on screens 1 to 4."
+NO_JOB = "There is no job here to do that to."
 
 
 class JobsScreen(NegtuiScreen):
@@ -55,6 +56,8 @@ class JobsScreen(NegtuiScreen):
 
     def on_mount(self) -> None:
         self.table.focus()
+        for name in ("is_following", "level"):
+            self.watch(self.query_one(LogPane), name, self._show_log_words, init=False)
 
     def show(self, view: View, changed: frozenset[str]) -> None:
         if "progress" in changed and "jobs" not in changed:
@@ -62,6 +65,7 @@ class JobsScreen(NegtuiScreen):
         if "jobs" in changed:
             rows = [row for row in in_order(list(view.jobs.values())) if self._is_wanted(row)]
             self.table.show(rows, view.progress)
+            self.table.note = ", ".join([*(["only open"] if self.only_open else []), *([f"with {self.filter!r}"] if self.filter else [])])
             self.query_one("#no-jobs", Static).update(self._nothing(view))
             self.set_class(not rows, "-empty")
         if changed & {"jobs", "lines"}:
@@ -150,7 +154,7 @@ class JobsScreen(NegtuiScreen):
     def action_cancel(self) -> None:
         rows = [row for row in self.table.acted_on if row.state not in ENDED]
         if not rows:
-            self.negtui.say("There is nothing to cancel: it is over.")
+            self.negtui.say("There is nothing to cancel: it is over." if self.table.acted_on else NO_JOB)
             return
 
         async def cancel() -> None:
@@ -182,9 +186,11 @@ class JobsScreen(NegtuiScreen):
         self.show(self.view, frozenset({"jobs"}))
 
     def action_copy(self) -> None:
-        if self.table.chosen is not None:
-            self.app.copy_to_clipboard(self.table.chosen.id)
-            self.negtui.say(f"Copied {self.table.chosen.id}")
+        if self.table.chosen is None:
+            self.negtui.say(NO_JOB)
+            return
+        self.app.copy_to_clipboard(self.table.chosen.id)
+        self.negtui.say(f"Copied {self.table.chosen.id}")
 
     def _reorder(self, way: int) -> None:
         """One place nearer to the front of the queue (-1) or further from it (1)."""
@@ -198,9 +204,14 @@ class JobsScreen(NegtuiScreen):
             self.negtui.run_ask(Prioritise(job_id=row.id, priority=priority))
 
     def _ask_each(self, command: Callable[[JobRow], Command]) -> None:
+        """About the jobs that are acted on now, wherever the cursor goes meanwhile."""
+        commands = [command(row) for row in self.table.acted_on]
+        if not commands:
+            self.negtui.say(NO_JOB)
+
         async def ask() -> None:
-            for row in self.table.acted_on:
-                await self.negtui.ask(command(row))
+            for one in commands:
+                await self.negtui.ask(one)
 
         self.run_worker(ask(), group="asking")
 

@@ -34,6 +34,7 @@ class OptionsScreen(SteeringScreen):
     def turn_to(self, session: str | None) -> None:
         """Show another session's options, as soon as they are read."""
         self.session, self.spec, self._fault, self.is_stale = session, None, "", True
+        self.query_one(SpecForm).reset()
         self._show_form()
 
     def read_soon(self) -> None:
@@ -72,23 +73,25 @@ class OptionsScreen(SteeringScreen):
 
     def on_spec_form_edited(self, message: SpecForm.Edited) -> None:
         message.stop()
-        self.run_worker(self._change(message.option.name, message.value), group="changing")
+        if self.session is not None:
+            self.run_worker(self._change(self.session, message.option.name, message.value), group="changing")
 
     async def are_changes_written(self) -> bool:
         num_refused = self._num_refused
         async with self._changing:
             return self._num_refused == num_refused
 
-    async def _change(self, option: str, value: Any) -> None:
-        if self.session is None:
-            return
-        command = ChangeSession(name=self.session, changes={f"training.{option}": forms.as_toml(value)}, skip_checks=True)
+    async def _change(self, session: str, option: str, value: Any) -> None:
+        command = ChangeSession(name=session, changes={f"training.{option}": forms.as_toml(value)}, skip_checks=True)
         try:
             async with self._changing:
                 answer = await self.negtui.client.request(command)
         except NegError as error:
             self._num_refused += 1
-            self.query_one(SpecForm).refuse(option, str(error))
+            if session == self.session:
+                self.query_one(SpecForm).refuse(option, str(error))
+            else:
+                self.negtui.say(f"{session}, {option}: {error}", "error")
             return
         if isinstance(answer, SessionAnswer) and answer.name == self.session:
             self.spec, self._fault = answer.spec, ""

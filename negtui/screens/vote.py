@@ -211,7 +211,8 @@ class VoteScreen(AskingScreen):
             self.action_vote(CHOICES[number])
 
     def action_vote(self, choice: Choice) -> None:
-        if self.trial is not None and self.round is not None:
+        # A key that comes before the pictures is no opinion about them.
+        if self.trial is not None and self.round is not None and self.is_shown:
             self._send(CastVote(**self.place, round_id=self.round.round.id, number=self.trial.number, choice=choice))
 
     def action_undo(self) -> None:
@@ -221,7 +222,7 @@ class VoteScreen(AskingScreen):
         self._send(UndoVote(**self.place, round_id=self.round.round.id, number=self.round.last_number))
 
     def _send(self, command: CastVote | UndoVote) -> None:
-        """One at a time: a key that comes before the next pictures is not an opinion about them."""
+        """One at a time."""
         if not self._is_busy:
             self._is_busy = True
             beside(self, partial(self._sent, command), "send", exclusive=False)
@@ -231,7 +232,8 @@ class VoteScreen(AskingScreen):
             answer = await self.negtui.ask(command)
         finally:
             self._is_busy = False
-        if isinstance(answer, RoundAnswer):
+        # Meanwhile another comparison's round may be asked.
+        if isinstance(answer, RoundAnswer) and self.round is not None and answer.round.id == self.round.round.id:
             self._take(answer)
 
     @work(group="close", exclusive=True)
@@ -245,7 +247,7 @@ class VoteScreen(AskingScreen):
         )
         if await self.negtui.confirm(question):
             answer = await self.negtui.ask(CloseRound(**self.place, round_id=row.id))
-            if isinstance(answer, VotesAnswer):
+            if isinstance(answer, VotesAnswer) and self.round is not None and self.round.round.id == row.id:
                 self.votes = answer
                 self._show_results()
 

@@ -78,6 +78,11 @@ class ImageView(Widget, inherit_bindings=False):
         """What stands on the screen now: `kitty`, `sixel`, `half`, or empty."""
         return self._drawn.backend
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the picture stands on the screen, or why it does not."""
+        return bool(self.drawn or self._words)
+
     def show(self, image: Image.Image | None, key: Hashable = None) -> None:
         """Show a picture that is in memory, e.g. a preview; `key` names its content, so that it is not sent twice."""
         self.set_reactive(ImageView.picture, None)

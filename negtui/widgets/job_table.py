@@ -66,6 +66,8 @@ class JobTable(ScrollView, can_focus=True):
 
     DEFAULT_CSS = "JobTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }"
     cursor: reactive[int] = reactive(0)
+    note: reactive[str] = reactive("")
+    """Which jobs are shown, in the heading; empty: all."""
 
     class Moved(Message):
         def __init__(self, job_id: str) -> None:
@@ -144,9 +146,8 @@ class JobTable(ScrollView, can_focus=True):
         top = self.scroll_offset.y
         base = self.rich_style
         if y == 0:
-            return Strip(
-                [Segment(_line("  ", ("state", "what", "pri", "took / made", "how far, or why"), width), base + Style(bold=True))], width
-            )
+            last = f"how far, or why ({clean(self.note)})" if self.note else "how far, or why"
+            return Strip([Segment(_line("  ", ("state", "what", "pri", "took / made", last), width), base + Style(bold=True))], width)
         number = y + top - 1
         if number >= len(self._cells):
             return Strip.blank(width, base)

@@ -200,6 +200,12 @@ class SpecForm(Vertical):
         line.display = bool(notice)
         self._mark()
 
+    def reset(self) -> None:
+        """Another spec is shown from now on: what was written and changed belongs to the one before."""
+        self._undo.clear()
+        if self.is_writing:
+            self.back()
+
     def refuse(self, option: str, words: str) -> None:
         """Say beside an option why it could not be changed."""
         self._refused[option] = Remark(words)

@@ -67,6 +67,7 @@ def voted(front: FrontProcess, voter: str, choose: Callable[[Trial, random.Rando
             await until(pilot, lambda: screen.round is not None)
             while screen.trial is not None:
                 num_voted = screen.round.round.num_voted if screen.round is not None else 0
+                await until(pilot, lambda: screen.is_shown)
                 await pilot.press(choose(screen.trial, chance))
                 await until(pilot, partial(has_voted, screen, num_voted + 1))
             await pilot.press("c")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import get_args
 
 import msgspec
 import pytest
 
-from daemon.protocol.commands import Cancel, Jobs, ListJobs, Submit, Submitted
+from daemon.protocol.commands import AnyCommand, Cancel, Jobs, ListJobs, Submit, Submitted
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import JobStateChanged, Preview
 from daemon.protocol.specs import JobSpec
@@ -16,7 +17,7 @@ from negtui.screens.base import NegtuiScreen
 from negtui.screens.jobs import JobsScreen
 from negtui.view import ALL
 from negtui.widgets.status_bar import StatusBar
-from tests.curation_daemon import client, in_loop, press
+from tests.curation_daemon import client, in_loop, press, told
 from tests.fake_daemon import JOBS
 from tests.snapshots.screens import text_of
 
@@ -165,6 +166,18 @@ async def test_the_same_keys_leave_at_once_also_while_typing() -> None:
         assert not [command for command in fake.daemon.asked if type(command).__name__ not in READS]
 
 
+CHANGES = {
+    *("Submit", "Cancel", "Pause", "Resume", "Prioritise", "Steer", "Drain", "LoadModel", "UnloadModel", "MarkImages", "RestoreMarks"),
+    *("CreateSession", "ChangeSession", "WriteSession", "DuplicateSession", "DeleteSession", "ImportSession"),
+    *("OpenRound", "CastVote", "UndoVote", "CloseRound"),
+}
+
+
+def test_every_command_changes_something_or_passes_read_only() -> None:
+    assert {command.__name__ for command in get_args(AnyCommand)} == READS | CHANGES
+    assert not READS & CHANGES
+
+
 @pytest.mark.parametrize("ascii", [True, False])
 @in_loop
 async def test_only_ascii_where_that_is_asked_for(ascii: bool) -> None:
@@ -181,7 +194,8 @@ async def test_themes_of_the_configuration(theme: str) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause(0.1)
         assert "[5 Jobs]" in text_of(app)
-        assert app.theme == theme or theme == "no-such-theme"
+        assert (app.theme == theme) is (theme != "no-such-theme")
+        assert ("theme: 'no-such-theme' is none; f2" in told(app)) is (theme == "no-such-theme")
 
 
 @in_loop

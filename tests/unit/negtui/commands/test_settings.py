@@ -32,6 +32,8 @@ def test_validate_finds_what_is_wrong_and_says_so_by_its_exit_code() -> None:
     code, out, _ = call(FakeDaemon(), "config", "validate")
     assert code == 2
     assert "p would be both jobs.pause and jobs.cancel" in out
+    config_path().write_text('theme = "no-such"\n')
+    assert call(FakeDaemon(), "config", "validate")[:2] == (2, "theme: 'no-such' is none; f2 in the dashboard shows them all.\n")
     config_path().write_text("colour = 3\n")
     code, _, err = call(FakeDaemon(), "config", "validate")
     assert code == 2

@@ -11,7 +11,7 @@ from daemon.protocol.events import JobStateChanged, Logged, StepProgress
 from negtui.app import NegtuiApp
 from negtui.screens.jobs import JobsScreen, job_words
 from negtui.view import View
-from tests.curation_daemon import client, in_loop, press
+from tests.curation_daemon import client, in_loop, press, told
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS
 from tests.snapshots.screens import SIZES, matches, settled, text_of
@@ -87,6 +87,49 @@ async def test_keys_act_on_the_job_under_the_cursor() -> None:
             Pause(job_id="one"),
             Resume(job_id="five"),
         ]
+
+
+@in_loop
+async def test_a_key_acts_on_the_job_that_was_under_the_cursor_when_it_was_pressed() -> None:
+    fake = queued()
+    app = NegtuiApp(fake.connect, start="jobs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.3)
+        await press(pilot, "g")
+        assert isinstance(app.screen, JobsScreen)
+        app.screen.action_pause()
+        app.screen.action_down()
+        await pilot.pause(0.1)
+        assert changes(fake) == [Pause(job_id="one")]
+
+
+@in_loop
+async def test_without_a_job_its_keys_say_so() -> None:
+    fake = client()
+    async with NegtuiApp(fake.connect, start="jobs").run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        for key in ("p", "r", "X", "plus", "y"):
+            pilot.app.clear_notifications()
+            await press(pilot, key)
+            assert "There is no job here" in told(pilot.app), key
+        assert changes(fake) == []
+
+
+@in_loop
+async def test_the_headings_tell_which_jobs_and_which_lines_are_shown() -> None:
+    fake = queued()
+    async with NegtuiApp(fake.connect, start="jobs").run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.3)
+        await press(pilot, "o")
+        assert "how far, or why (only open)" in text_of(pilot.app)
+        await press(pilot, "o", "slash", *"train", "enter")
+        assert "how far, or why (with 'train')" in text_of(pilot.app)
+        await press(pilot, "escape")
+        assert "how far, or why\n" in text_of(pilot.app)
+        await press(pilot, "f", "k")
+        assert "Log: all lines, not following: G follows" in text_of(pilot.app)
+        await press(pilot, "w", "G")
+        assert "Log: warnings and errors, following" in text_of(pilot.app)
 
 
 @in_loop

@@ -38,6 +38,40 @@ async def test_a_refused_change_is_said_beside_its_field() -> None:
 
 
 @in_loop
+async def test_another_session_takes_back_nothing_of_the_one_before() -> None:
+    client = FakeClient(TrainingDaemon(), sessions=(SessionRow(name="second"), SessionRow(name="toy")))
+    async with opened(client) as desk:
+        desk.screen.negtui.current_session = "toy"
+        await desk.pilot.pause(0.5)
+        desk.screen.query_one(OptionRows).focus()
+        await desk.press("slash", *"use_dora", "enter", "space", "enter")
+        assert len(desk.daemon.changes) == 2
+        await desk.press("slash", *["backspace"] * 8, *"reach", "enter", "enter", "9")
+        desk.screen.negtui.current_session = "second"
+        await desk.pilot.pause(0.5)
+        assert not desk.screen.query_one(SpecForm).is_writing
+        await desk.press("u")
+        assert len(desk.daemon.changes) == 2
+
+
+@in_loop
+async def test_a_refusal_that_comes_late_names_its_session() -> None:
+    sessions = (SessionRow(name="second"), SessionRow(name="toy"))
+    async with opened(FakeClient(TrainingDaemon(refused=["training.use_dora"]), sessions=sessions)) as desk:
+        desk.screen.negtui.current_session = "toy"
+        await desk.pilot.pause(0.5)
+        desk.daemon.is_writing.clear()
+        desk.screen.query_one(OptionRows).focus()
+        await desk.press("slash", *"use_dora", "enter", "space")
+        desk.screen.negtui.current_session = "second"
+        await desk.pilot.pause(0.5)
+        desk.daemon.is_writing.set()
+        await desk.pilot.pause(0.3)
+        assert "toy, use_dora: training.use_dora is refused." in told(desk.pilot.app)
+        assert "! use_dora" not in desk.text
+
+
+@in_loop
 async def test_an_edit_from_elsewhere_is_seen_at_once() -> None:
     async with opened() as desk:
         training = TrainingSpec(seed=77)

@@ -23,10 +23,10 @@ def test_names_from_outside_are_clean() -> None:
     assert "\x1b" not in sweeps_text([msgspec.structs.replace(ANSWER, table=table)]).plain
 
 
-def compared(*sweeps: str) -> NegtuiApp:
+def compared(*sweeps: str, read_only: bool = False) -> NegtuiApp:
     """On the compare screen of a session with these sweeps."""
     found = FakeClient(Told(), sessions=(SessionRow(name="toy", sweeps=sweeps),))
-    return NegtuiApp(found.connect, start="compare")  # type: ignore[arg-type]
+    return NegtuiApp(found.connect, start="compare", read_only=read_only)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sweeps", [(), ("default",)])
@@ -47,6 +47,14 @@ async def test_a_key_of_the_compare_screen_opens_the_tables(sweeps: tuple[str, .
         assert "sweeps/default/table.csv" in text
         await press(pilot, "escape")
         assert isinstance(app.screen, CompareScreen)
+
+
+@in_loop
+async def test_read_only_shows_them_too() -> None:
+    async with compared("default", read_only=True).run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.3)
+        await press(pilot, "w")
+        assert isinstance(pilot.app.screen, SweepsScreen)
 
 
 @pytest.mark.parametrize("size", SIZES)

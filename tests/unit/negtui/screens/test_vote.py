@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
-from daemon.protocol.commands import CastVote, CloseRound, OpenRound, ReadComparison, UndoVote
+from daemon.protocol.commands import AnyCommand, AnyResult, CastVote, CloseRound, OpenRound, ReadComparison, UndoVote
 from daemon.protocol.events import VoteCast
 from daemon.protocol.voting import RoundSpec
 from negtui.app import NegtuiApp
@@ -33,6 +34,18 @@ async def opened(pilot: Pilot[None]) -> VoteScreen:
         if screen.trial is not None and "▀" in text_of(pilot.app):
             break
     return screen
+
+
+async def answer(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys, each once the pictures that it is about stand there."""
+    screen = pilot.app.screen
+    assert isinstance(screen, VoteScreen)
+    for key in keys:
+        for _ in range(200):
+            if screen.is_shown or screen.trial is None:
+                break
+            await pilot.pause(0.05)
+        await press(pilot, key)
 
 
 async def seen(pilot: Pilot[None], words: str) -> bool:
@@ -68,8 +81,7 @@ async def test_every_answer_has_its_key(tmp_path: Path) -> None:
     found = client(VotingDaemon(tmp_path))
     async with app(found, RoundSpec(repeat_share=0)).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
-        for key in ("left", "right", "1", "2", "t", "equals_sign", "b", "s", "3", "down"):
-            await press(pilot, key)
+        await answer(pilot, "left", "right", "1", "2", "t", "equals_sign", "b", "s", "3", "down")
         assert choices(found) == list(enumerate(["first", "second", "first", "second", "tie", "tie", "both_bad", "skip"]))
         assert pilot.app.screen is screen
 
@@ -80,8 +92,7 @@ async def test_of_three_the_middle_one_has_keys_too(tmp_path: Path) -> None:
     async with app(found, RoundSpec(num_shown=3, repeat_share=0)).run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         assert "2 middle" in text_of(pilot.app)
-        for key in ("down", "right", "2", "3", "3", "1"):
-            await press(pilot, key)
+        await answer(pilot, "down", "right", "2", "3", "3", "1")
         assert choices(found) == list(enumerate(["second", "third", "second", "third"]))
         assert "all 4 questions answered" in text_of(pilot.app)
 
@@ -94,11 +105,12 @@ async def test_undo_brings_the_question_back(tmp_path: Path) -> None:
         await press(pilot, "u")
         assert "no answer to take back" in told(pilot.app)
         first = screen.trial
-        await press(pilot, "1", "u")
+        await answer(pilot, "1")
+        await press(pilot, "u")
         await pilot.pause(0.2)
         assert screen.trial == first
         assert [one.number for one in found.daemon.asked if isinstance(one, UndoVote)] == [0]
-        await press(pilot, "2")
+        await answer(pilot, "2")
         assert choices(found) == [(0, "first"), (0, "second")]
 
 
@@ -114,12 +126,56 @@ async def test_a_second_key_before_the_answer_is_no_vote(tmp_path: Path) -> None
 
 
 @in_loop
+async def test_a_key_before_the_pictures_is_no_vote(tmp_path: Path) -> None:
+    found = client(VotingDaemon(tmp_path))
+    may_come = asyncio.Event()
+    fetch = found.fetch
+
+    async def slowly(session: str, path: str) -> bytes:
+        await may_come.wait()
+        return await fetch(session, path)
+
+    found.fetch = slowly  # type: ignore[method-assign]
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        assert await seen(pilot, "question 1 of 5")
+        await press(pilot, "1", "t", "s")
+        assert choices(found) == []
+        may_come.set()
+        await answer(pilot, "2")
+        assert choices(found) == [(0, "second")]
+
+
+@in_loop
+async def test_an_answer_about_another_comparison_comes_too_late(tmp_path: Path) -> None:
+    found = client(VotingDaemon(tmp_path))
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        may_answer = asyncio.Event()
+        ask = found.daemon.request
+
+        async def slowly(command: AnyCommand) -> AnyResult:
+            given = await ask(command)
+            if isinstance(command, CastVote):
+                await may_answer.wait()
+            return given
+
+        found.daemon.request = slowly  # type: ignore[method-assign]
+        await answer(pilot, "1")
+        found.daemon.rounds.open("toy", "default", "you", RoundSpec(num_trials=3))  # type: ignore[attr-defined]
+        screen.negtui.voting = Voting("toy", "default", "you")
+        screen.refresh_view()
+        assert await seen(pilot, "question 1 of 3")
+        may_answer.set()
+        await pilot.pause(0.3)
+        assert "question 1 of 3" in text_of(pilot.app)
+
+
+@in_loop
 async def test_names_are_told_once_the_round_is_closed_after_a_yes(tmp_path: Path) -> None:
     found = client(VotingDaemon(tmp_path))
     async with app(found).run_test(size=(100, 40)) as pilot:
         screen = await opened(pilot)
-        await press(pilot, "1")
-        await press(pilot, "2")
+        await answer(pilot, "1", "2")
         await press(pilot, "c")
         assert "3 questions unanswered" in text_of(pilot.app)
         await press(pilot, "n")
@@ -144,8 +200,7 @@ async def test_leaving_and_coming_back_goes_on_where_it_was(tmp_path: Path) -> N
     found = client(VotingDaemon(tmp_path))
     async with app(found).run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        await press(pilot, "1")
-        await press(pilot, "1")
+        await answer(pilot, "1", "1")
         await press(pilot, "escape")
         assert await seen(pilot, "toy/default: 3 arms, 3 blocks")
         assert isinstance(pilot.app.screen, CompareScreen)
