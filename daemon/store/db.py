@@ -160,14 +160,14 @@ class _Writer(threading.Thread):
 
     def run(self) -> None:
         try:
-            connection = _connect(self._path)
+            connection, opened = _open(self._path)
         except Exception as error:
             self.closed.set_result(None)
             self.opened.set_exception(_in_words(error, self._path))
             return
         try:
             self._restore_ballast()
-            self.opened.set_result(_read_opened(connection))
+            self.opened.set_result(opened)
             while group := self._collect():
                 self._work(connection, group)
         finally:
@@ -200,7 +200,7 @@ class _Writer(threading.Thread):
                 if not operation.writes:
                     _attempt(connection, operation)
             head_seq = _head_seq(connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:  # the reserve may be the one that cannot be touched
             self._stopping = True
             for operation in group:
                 operation.error = NegError(
@@ -271,17 +271,17 @@ def _closed() -> NegError:
     return NegError("internal", "The store is closed.", "Restart the daemon: `negtui daemon start`.")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> tuple[sqlite3.Connection, _Opened]:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, timeout=LOCK_SECONDS)
     try:
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").fetchone()
         migrate(connection)
+        return connection, _read_opened(connection)
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def _read_opened(connection: sqlite3.Connection) -> _Opened:

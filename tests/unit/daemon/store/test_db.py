@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import os
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +13,7 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.events import Logged
 from daemon.store import db
 from daemon.store.db import Store, ballast_bytes_configured
+from daemon.store.disk import Ballast
 from daemon.store.events import EventLog, Fence
 
 
@@ -132,6 +135,24 @@ def test_a_damaged_file_is_said_in_words(tmp_path: Path) -> None:
     assert refusal.value.detail.code == "corrupt"
 
 
+def test_a_database_whose_log_is_damaged_is_said_in_words(tmp_path: Path) -> None:
+    async def trip() -> None:
+        await (await Store.open(tmp_path / "neg.db", ballast_bytes=0)).close()
+        with sqlite3.connect(tmp_path / "neg.db") as connection:
+            (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'event'").fetchone()
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.close()
+        with (tmp_path / "neg.db").open("r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
+        async with asyncio.timeout(10):
+            await Store.open(tmp_path / "neg.db", ballast_bytes=0)
+
+    with pytest.raises(NegError, match="cannot be read") as refusal:
+        asyncio.run(trip())
+    assert refusal.value.detail.code == "corrupt"
+
+
 def test_a_file_that_cannot_be_opened_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "neg.db").mkdir()
     with pytest.raises(NegError, match="Is a directory") as refusal:
@@ -217,6 +238,26 @@ def test_an_io_error_stops_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert len(seen) == 1
         with pytest.raises(NegError, match="closed"):
             await log.append(logged("after"))
+
+    asyncio.run(trip())
+
+
+def test_a_reserve_that_cannot_be_given_up_stops_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(connection: sqlite3.Connection, operations: list[db._Operation]) -> None:
+        raise sqlite_error(sqlite3.SQLITE_FULL)
+
+    def read_only(ballast: Ballast) -> bool:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    async def trip() -> None:
+        seen: list[Exception] = []
+        store = await Store.open(tmp_path / "neg.db", ballast_bytes=4096, on_io_error=seen.append)
+        monkeypatch.setattr(db, "_transact", full)
+        monkeypatch.setattr(Ballast, "release", read_only)
+        async with asyncio.timeout(10):
+            with pytest.raises(NegError, match="cannot be used"):
+                await EventLog(store).append(logged("blocked"))
+        assert len(seen) == 1
 
     asyncio.run(trip())
 
