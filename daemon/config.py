@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 import tempfile
@@ -70,6 +71,20 @@ def places(workspace: str | Path | None = None) -> Places:
             "invalid", f"The socket folder {runtime} has too long a name.", "Set NEGTUI_RUNTIME to a shorter one, e.g. /tmp/neg."
         )
     return Places(workspace=root, state_path=state, runtime_path=runtime)
+
+
+def environment_number(name: str, default: float, least: float = 0.0) -> float:
+    """The number that a variable of the environment sets, else `default`. Raises `NegError` `invalid` unless it is one from `least` on."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number < least:
+        raise NegError("invalid", f"{name} is {text!r}.", f"Set it to a number from {least:g} on, or leave it out.")
+    return number
 
 
 def make_private_directory(path: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from daemon.config import environment_number
 from daemon.engine.base import GpuBytes
 
 Result = TypeVar("Result")
@@ -103,9 +104,8 @@ def module_bytes(content: Any) -> int:
 
 def device_budget(device: str, working_bytes: int) -> int | None:
     """Bytes that parts may take on a device beside `working_bytes` of activations; None: no limit known (a CPU without a cap)."""
-    cap = os.environ.get(CAP_VARIABLE)
-    if cap:
-        return int(float(cap) * 2**30) - working_bytes
+    if os.environ.get(CAP_VARIABLE):
+        return int(environment_number(CAP_VARIABLE, 0.0) * 2**30) - working_bytes
     if device != "cuda":
         return None
     _, total = torch.cuda.mem_get_info()

@@ -13,6 +13,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from daemon import models
+from daemon.config import environment_number
 from daemon.engine.adapters import AdapterShelf
 from daemon.engine.embeddings import EmbeddingShelf
 from daemon.engine.loading import load_parts, settings
@@ -112,9 +113,8 @@ class Residents:
 
         On a CPU sums in larger batches round differently, and one picture at a time is what plain diffusers paints, bit for bit.
         """
-        asked = os.environ.get(TOGETHER_VARIABLE)
-        if asked:
-            return max(1, min(int(asked), wanted))
+        if os.environ.get(TOGETHER_VARIABLE):
+            return min(int(environment_number(TOGETHER_VARIABLE, 1, least=1)), wanted)
         if sources.device != "cuda":
             return 1
         roles: tuple[Role, ...] = ("base",) if sources.refiner is None else ("base", "refiner")

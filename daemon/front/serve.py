@@ -230,35 +230,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(found, on_terminal=chosen.foreground)
     except NegError as error:
         print(f"negd: {error}", file=sys.stderr)
-        return EXIT_SETTINGS
+        return EXIT_ANOTHER_RUNS if error.detail.code == "busy" else EXIT_SETTINGS
 
 
 def run(places: Places, *, on_terminal: bool) -> int:
-    """Serve until told to stop; the exit code. Raises `NegError` for wrong settings."""
+    """Serve until told to stop; the exit code. Raises `NegError` for wrong settings, `busy` where another daemon runs here."""
     os.umask(0o077)
-    make_private_directory(places.runtime_path)
-    try:
-        lock = Lock(places.lock_path)
-    except NegError as error:
-        print(f"negd: {error}", file=sys.stderr)
-        return EXIT_ANOTHER_RUNS
-    places.sessions_path.mkdir(parents=True, exist_ok=True)
-    places.state_path.mkdir(parents=True, exist_ok=True)
-    keep_small(places.state_path / "worker.log")
-    set_up_logging(places.log_path, on_terminal=on_terminal)
+    lock = _prepare(places, on_terminal=on_terminal)
     try:
         with limited_memory():
             asyncio.run(Daemon.serve(places, lock))
     except NegError as error:
         log.critical("%s", error)
-        print(f"negd: {error}", file=sys.stderr)
-        return EXIT_ANOTHER_RUNS if error.detail.code == "busy" else EXIT_SETTINGS
+        raise
     except Exception:
         log.critical("The daemon failed.", exc_info=True)
         raise
     finally:
         lock.release()
     return 0
+
+
+def _prepare(places: Places, *, on_terminal: bool) -> Lock:
+    """Make the folders, take the lock, begin the log."""
+    try:
+        make_private_directory(places.runtime_path)
+        lock = Lock(places.lock_path)
+        places.sessions_path.mkdir(parents=True, exist_ok=True)
+        places.state_path.mkdir(parents=True, exist_ok=True)
+        keep_small(places.state_path / "worker.log")
+        set_up_logging(places.log_path, on_terminal=on_terminal)
+    except OSError as error:
+        hint = "Name folders of your own: --workspace, NEGTUI_STATE, NEGTUI_RUNTIME."
+        raise NegError("invalid", f"{error.filename} cannot be used: {error.strerror}.", hint) from None
+    return lock
 
 
 def tell_endpoints(places: Places, *, as_json: bool) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from watchfiles import awatch
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from daemon.files import TEMPORARY_PREFIX
 from daemon.protocol.errors import NegError
@@ -65,7 +66,8 @@ class Watch:
                     is_first = False
                     await self.note(paths)
                 await self.compare()
-            except OSError as error:
+            except (OSError, WatchfilesRustInternalError) as error:
+                # The system may have no room for one more watch; what changes meanwhile is found by the next one.
                 log.warning("Watching %s failed: %s", self._sessions_path, error)
             await asyncio.sleep(1.0)
 

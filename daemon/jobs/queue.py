@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from daemon.config import environment_number
 from daemon.jobs import moves, runs
 from daemon.jobs.states import Outcome
 from daemon.protocol.commands import Submit, Submitted
@@ -33,7 +33,7 @@ class DiskLimits:
     @classmethod
     def configured(cls) -> DiskLimits:
         """`NEGTUI_MIN_FREE_MIB` sets the lower bound; the upper is twice that."""
-        lower = int(float(os.environ.get("NEGTUI_MIN_FREE_MIB", "2048")) * 2**20)
+        lower = int(environment_number("NEGTUI_MIN_FREE_MIB", 2048) * 2**20)
         return cls(lower, 2 * lower)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from daemon.config import environment_number
 from daemon.jobs import runs
 from daemon.jobs.executor import Executor, Worker, WorkerLost
 from daemon.jobs.hang import HangLimits, HangWatch
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 def restart_seconds() -> tuple[float, float]:
     """A second, and `NEGTUI_LONGEST_RESTART_SECONDS`, 60 unless set."""
-    return 1.0, max(1.0, float(os.environ.get("NEGTUI_LONGEST_RESTART_SECONDS", "60")))
+    return 1.0, environment_number("NEGTUI_LONGEST_RESTART_SECONDS", 60.0, least=1.0)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from daemon.config import environment_number
 from daemon.protocol.errors import NegError
 from daemon.store.disk import Ballast, require_local_disk
 from daemon.store.migrations import migrate
@@ -44,7 +45,7 @@ def exit_on_io_error(error: Exception) -> None:
 
 def ballast_bytes_configured() -> int:
     """Size of the reserve: `NEGTUI_BALLAST_MIB` MiB, 64 unless set."""
-    return int(float(os.environ.get("NEGTUI_BALLAST_MIB", "64")) * 2**20)
+    return int(environment_number("NEGTUI_BALLAST_MIB", 64) * 2**20)
 
 
 @dataclass(eq=False)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config import make_private_directory, places, source_root
+from daemon.config import environment_number, make_private_directory, places, source_root
 from daemon.protocol.errors import NegError
 
 
@@ -34,6 +34,23 @@ def test_a_socket_path_too_long_for_the_kernel_is_said_in_words(tmp_path: Path, 
 def test_the_checkout_is_its_own_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NEGTUI_WORKSPACE", raising=False)
     assert places().workspace == source_root()
+
+
+def test_a_number_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEGTUI_X", raising=False)
+    assert environment_number("NEGTUI_X", 2.5) == 2.5
+    monkeypatch.setenv("NEGTUI_X", " 0.5 ")
+    assert environment_number("NEGTUI_X", 2.5) == 0.5
+    monkeypatch.setenv("NEGTUI_X", "")
+    assert environment_number("NEGTUI_X", 2.5) == 2.5
+
+
+@pytest.mark.parametrize("text", ["lots", "-1", "nan", "inf", "1,5"])
+def test_what_is_no_number_is_said_by_its_variable(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("NEGTUI_X", text)
+    with pytest.raises(NegError, match="NEGTUI_X is") as refused:
+        environment_number("NEGTUI_X", 1)
+    assert "from 0 on" in refused.value.detail.hint
 
 
 def test_private_directory_is_closed_to_others(tmp_path: Path) -> None:

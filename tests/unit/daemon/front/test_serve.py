@@ -61,6 +61,24 @@ def test_the_front_starts_without_torch_and_numpy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("variable", ["NEGTUI_BALLAST_MIB", "NEGTUI_MIN_FREE_MIB", "NEGTUI_LONGEST_RESTART_SECONDS"])
+def test_a_setting_that_is_no_number_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    monkeypatch.setenv("NEGTUI_BALLAST_MIB", "0")
+    monkeypatch.setenv(variable, "lots")
+    assert serve.main(["run", "--foreground", "--workspace", str(tmp_path)]) == serve.EXIT_SETTINGS
+    assert f"{variable} is 'lots'" in capsys.readouterr().err
+
+
+def test_a_workspace_that_cannot_be_made_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert serve.main(["run", "--foreground", "--workspace", str(tmp_path / "file" / "below")]) == serve.EXIT_SETTINGS
+    told = capsys.readouterr().err
+    assert str(tmp_path / "file") in told
+    assert "Traceback" not in told
+
+
 def test_a_scheduler_that_fails_ends_the_daemon_instead_of_running_nothing_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

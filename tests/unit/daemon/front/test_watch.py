@@ -1,10 +1,12 @@
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import pytest
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
+from daemon.front import watch
 from daemon.front.watch import Watch, is_interesting
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import SessionChanged
@@ -99,6 +101,36 @@ def test_what_programs_leave_behind_is_not_interesting(tmp_path: Path) -> None:
         assert not is_interesting(folder, str(folder / path))
     for path in ("a", "a/session.toml", "a/dataset/x.png", "a/adapters/w/x.safetensors"):
         assert is_interesting(folder, str(folder / path))
+
+
+def test_a_watch_that_breaks_is_begun_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults: list[Exception] = [WatchfilesRustInternalError("error in underlying watcher: OS file watch limit reached"), OSError("gone")]
+    changed = watch.changed_paths
+
+    async def breaking(folder: Path) -> AsyncIterator[set[Path]]:
+        if faults:
+            raise faults.pop()
+        async for paths in changed(folder):
+            yield paths
+
+    async def instant(seconds: float) -> None:
+        await pause(0)
+
+    pause = asyncio.sleep
+    monkeypatch.setattr(watch, "changed_paths", breaking)
+    monkeypatch.setattr(asyncio, "sleep", instant)
+
+    async def scene() -> None:
+        task = asyncio.create_task(bench.watch.run())
+        async with asyncio.timeout(30):
+            while ("a", "created", "") not in bench.told:
+                assert not task.done()
+                await pause(0.02)
+                bench.write("a/session.toml") if not faults else None
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scene())
 
 
 def test_the_folder_may_vanish_and_come_back(bench: Bench) -> None:
