@@ -128,9 +128,7 @@ def _adapters(spec: SessionSpec, folder: Path) -> list[str]:
     wanted = {(use.name, "adapter") for arm in arms for use in arm.adapters}
     wanted |= {(use.name, "embedding") for arm in arms for use in arm.embeddings}
     missing = [(name, what) for name, what in sorted(wanted) if name not in made and not (folder / "adapters" / name).is_dir()]
-    return [
-        f"An arm uses the {what} {name!r}, which is neither trained by this session nor in its adapters/." for name, what in missing
-    ]
+    return [f"An arm uses the {what} {name!r}, which is neither trained by this session nor in its adapters/." for name, what in missing]
 
 
 def _prompts(spec: SessionSpec, folder: Path) -> list[str]:

@@ -5,8 +5,8 @@ Only regular files that the archive's own manifest names are written, each up to
 
 from __future__ import annotations
 
-import hashlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil

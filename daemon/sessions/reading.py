@@ -223,7 +223,9 @@ def _require_merges(spec: SessionSpec) -> None:
             require_sound_merge(merging)
     repeated = _first_repeated([merging.output_name for merging in spec.merging])
     if repeated is not None:
-        raise _Fault(("merging", repeated), f"merging makes {_shown(spec.merging[repeated].output_name)} twice; allowed: each output_name once")
+        raise _Fault(
+            ("merging", repeated), f"merging makes {_shown(spec.merging[repeated].output_name)} twice; allowed: each output_name once"
+        )
 
 
 def _require_sweep(spec: SessionSpec) -> None:

@@ -1,4 +1,4 @@
-"""What a finished comparison holds, read from its folder: `summary.json`, `manifest.jsonl`, `metrics.csv`. How it was made is not known here."""
+"""What a finished comparison holds, read from `summary.json`, `manifest.jsonl`, `metrics.csv`. How it was made is not known here."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import msgspec
 from daemon.manifest import read_manifest
 from daemon.protocol import codec
 from daemon.protocol.commands import ComparedArm, ComparedBlock, ComparedCell, ComparisonAnswer, ReadComparison
-from daemon.protocol.errors import NegError
 from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.effects import Claim, Effect
+from daemon.protocol.errors import NegError
 from daemon.sessions.allowed import did_you_mean
 from daemon.sessions.reading import require_session
 

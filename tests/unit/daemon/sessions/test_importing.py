@@ -38,7 +38,9 @@ def manifest(contents: dict[str, bytes], **changes: Any) -> bytes:
     return msgspec.json.encode(msgspec.to_builtins(made) | changes)
 
 
-def archive(folder: Path, contents: dict[str, bytes] = CONTENTS, told: bytes | None = None, extra: Callable[..., None] | None = None) -> Path:
+def archive(
+    folder: Path, contents: dict[str, bytes] = CONTENTS, told: bytes | None = None, extra: Callable[..., None] | None = None
+) -> Path:
     """A zip as `negtui export` writes it, or as somebody else might. `extra` adds to it before the manifest."""
     path = folder / "mine.negtui.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
@@ -83,7 +85,21 @@ def test_a_name_that_is_taken_is_not_replaced_and_another_can_be_given(sessions_
 
 @pytest.mark.parametrize(
     "evil",
-    ["../out", "a/../../out", "/etc/out", "a//b", "./a", "a/.", "a\\b", "a\nb", "a\x1b[31mb", ".tmp-x", "dataset/.tmp-x", "a/" * 17 + "b", "x" * 300],
+    [
+        "../out",
+        "a/../../out",
+        "/etc/out",
+        "a//b",
+        "./a",
+        "a/.",
+        "a\\b",
+        "a\nb",
+        "a\x1b[31mb",
+        ".tmp-x",
+        "dataset/.tmp-x",
+        "a/" * 17 + "b",
+        "x" * 300,
+    ],
 )
 def test_a_path_that_is_not_plain_is_refused(sessions_path: Path, tmp_path: Path, evil: str) -> None:
     assert refused(sessions_path, archive(tmp_path, {**CONTENTS, evil: b"evil"})).detail.code == "invalid"

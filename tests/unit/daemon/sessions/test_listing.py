@@ -28,7 +28,18 @@ def test_rows_count_what_is_there_and_carry_errors(sessions_path: Path) -> None:
     comparison = sessions_path / "good" / "comparisons" / "default"
     round_1 = Opened(round_id="r1", time=0.0, voter="ann", spec=RoundSpec(), arms=("a", "b"), pictures_sha256="0", num_trials=3)
     votes = [
-        Voted(round_id="r1", time=1.0, voter="ann", number=number, prompt="p", seed=0, arms=("a", "b"), sha256s=("1", "2"), choice="tie", chosen="")
+        Voted(
+            round_id="r1",
+            time=1.0,
+            voter="ann",
+            number=number,
+            prompt="p",
+            seed=0,
+            arms=("a", "b"),
+            sha256s=("1", "2"),
+            choice="tie",
+            chosen="",
+        )
         for number in range(3)
     ]
     for line in (round_1, *votes, Undone(round_id="r1", time=2.0, number=1)):
