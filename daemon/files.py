@@ -49,16 +49,20 @@ def write_atomic_with(path: Path, fill: Callable[[Path], None], *, durable: bool
         temporary.unlink(missing_ok=True)
 
 
-def commit_directory(temporary: Path, final: Path) -> None:
-    """Turn a directory filled under a temporary name into `final`, durably. `final` must not exist."""
-    for path in temporary.rglob("*"):
-        if path.is_file():
-            sync_file(path)
-        elif path.is_dir():
-            sync_directory(path)
-    sync_directory(temporary)
-    temporary.rename(final)
-    sync_directory(final.parent)
+@contextlib.contextmanager
+def whole_directory(final: Path) -> Iterator[Path]:
+    """A directory to fill, which becomes `final`, durably, when the block ends; where the block raises, nothing of it stays.
+
+    Raises `NegError` `disk_full`, and `FileExistsError` where another directory is at `final` by then.
+    """
+    temporary = final.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    try:
+        with disk_full_in_words(final):
+            temporary.mkdir(parents=True)
+            yield temporary
+            _commit_directory(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sync_file(path: Path) -> None:
@@ -127,6 +131,22 @@ def disk_full_in_words(path: Path) -> Iterator[None]:
                 "disk_full", f"No room left on the disk of {path}.", "Free some room; the job goes on by itself.", retryable=True
             ) from error
         raise
+
+
+def _commit_directory(temporary: Path, final: Path) -> None:
+    for path in temporary.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+        elif path.is_dir():
+            sync_directory(path)
+    sync_directory(temporary)
+    try:
+        temporary.rename(final)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final)) from None
+        raise
+    sync_directory(final.parent)
 
 
 def _fsync(path: Path, flags: int) -> None:

@@ -7,15 +7,13 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, sha256_file, sync_directory, write_atomic
+from daemon.files import sha256_file, sync_directory, whole_directory, write_atomic
 from daemon.models.embedding_files import EMBEDDING_FILE
 from daemon.protocol.codec import pretty_json
 from daemon.protocol.events import AdapterSaved
@@ -71,17 +69,11 @@ def find_finished(place: Place, warn: Callable[[str], None]) -> AdapterSaved | N
 
 def save(place: Place, files: Mapping[str, bytes], card: str, record_name: str, record: msgspec.Struct) -> AdapterSaved:
     """Put weight files, model card and record under their name, all or none. Raises `NegError` `disk_full`."""
-    temporary = place.path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     texts = {CARD_NAME: card.encode(), record_name: pretty_json(record)}
-    try:
-        with disk_full_in_words(place.path):
-            temporary.mkdir(parents=True)
-            for name, content in (*files.items(), *texts.items()):
-                write_atomic(temporary / name, content, durable=False)
-            _make_room(place.path)
-            commit_directory(temporary, place.path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with whole_directory(place.path) as filling:
+        for name, content in (*files.items(), *texts.items()):
+            write_atomic(filling / name, content, durable=False)
+        _make_room(place.path)
     return _event(place, reused=False)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
-from daemon.files import TEMPORARY_PREFIX, commit_directory
+from daemon.files import whole_directory, write_atomic
 from daemon.models import published
 from daemon.models.headers import Header
 from daemon.models.sources import Role, cached_snapshot, resolve
@@ -117,10 +117,8 @@ def _write(parent: Path, files: dict[str, dict[str, object]], vocabulary: tuple[
     final = parent.with_name(f"{parent.name}-{digest.hexdigest()[:16]}")
     if final.is_dir():
         return final
-    temporary = final.with_name(f"{TEMPORARY_PREFIX}{final.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    for name, content in contents.items():
-        (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-        (temporary / name).write_bytes(content)
-    commit_directory(temporary, final)
+    # Another process may write the same folder meanwhile.
+    with contextlib.suppress(FileExistsError), whole_directory(final) as filling:
+        for name, content in contents.items():
+            write_atomic(filling / name, content, durable=False)
     return final

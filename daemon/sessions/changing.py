@@ -7,15 +7,13 @@ import os
 import stat
 from pathlib import Path
 
-from tomlkit.exceptions import TOMLKitError
-
 from daemon.files import write_atomic_with
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import SessionSpec
 from daemon.sessions.checking import warnings
 from daemon.sessions.making import apply_changes
-from daemon.sessions.reading import SESSION_FILE, parse, read_text
+from daemon.sessions.reading import SESSION_FILE, label, parse, read_text
 
 
 def change(sessions_path: Path, name: str, changes: dict[str, str], skip_checks: bool = False) -> SessionAnswer:
@@ -25,7 +23,7 @@ def change(sessions_path: Path, name: str, changes: dict[str, str], skip_checks:
     change, or what the file then says), or what `checking.warnings` raises; then nothing is written.
     """
     before = read_text(sessions_path, name)
-    after = _changed(before, changes, label(sessions_path, name))
+    after = apply_changes(before, changes, label(sessions_path, name))
     return _write(sessions_path, name, before, after, skip_checks)
 
 
@@ -46,20 +44,7 @@ def preview(sessions_path: Path, name: str, changes: dict[str, str]) -> SessionS
     """What a session would be with changes that are not written. Raises `NegError` `not_found` or `invalid`."""
     where = label(sessions_path, name)
     text = read_text(sessions_path, name)
-    return parse(_changed(text, changes, where) if changes else text, where)
-
-
-def label(sessions_path: Path, name: str) -> str:
-    """What errors call a session's file."""
-    return f"{sessions_path.name}/{name}/{SESSION_FILE}"
-
-
-def _changed(text: str, changes: dict[str, str], where: str) -> str:
-    try:
-        return apply_changes(text, changes)
-    except (TOMLKitError, RecursionError) as error:
-        parse(text, where)  # says it with its line
-        raise NegError("invalid", f"{where} cannot be changed: {error}", "Edit the file by hand.") from None
+    return parse(apply_changes(text, changes, where) if changes else text, where)
 
 
 def _write(sessions_path: Path, name: str, before: str, after: str, skip_checks: bool) -> SessionAnswer:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, require_space
+from daemon.files import TEMPORARY_PREFIX, require_space
 from daemon.protocol import codec
 from daemon.protocol.commands import FileRow, Files, ListFiles, SessionAnswer
-from daemon.protocol.errors import NegError
-from daemon.sessions.changing import label
-from daemon.sessions.making import copy_prompts
-from daemon.sessions.reading import SESSION_FILE, parse, read_text, require_name, require_session
+from daemon.sessions.making import copy_prompts, drafted, require_free
+from daemon.sessions.reading import SESSION_FILE, label, parse, read_text, require_name, require_session
 
 LEFT_OUT = frozenset({"cache", "checkpoints"})
 PIECE_BYTES = 2**24
@@ -31,23 +29,14 @@ def duplicate(sessions_path: Path, name: str, new_name: str, settings_only: bool
     spec = parse(text, label(sessions_path, name))
     require_name(new_name)
     origin, folder = sessions_path / name, sessions_path / new_name
-    if folder.exists() or folder.is_symlink():
-        raise NegError("conflict", f"{folder} exists already.", "Choose another name, or delete that session.")
-    draft = sessions_path / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    try:
-        with disk_full_in_words(folder):
-            draft.mkdir()
-            if settings_only:
-                copy_prompts(origin, draft, spec)
-            else:
-                require_space(sessions_path, sum(path.lstat().st_size for path in files_of(origin)))
-                _copy(origin, draft)
-            (draft / SESSION_FILE).write_text(text, encoding="utf-8", newline="")
-            commit_directory(draft, folder)
-    except FileExistsError:
-        raise NegError("conflict", f"{folder} exists already.", "Choose another name.") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    require_free(folder, "Choose another name, or delete that session.")
+    with drafted(folder, "Choose another name, or delete that session.") as draft:
+        if settings_only:
+            copy_prompts(origin, draft, spec)
+        else:
+            require_space(sessions_path, sum(found.st_size for _, found in files_of(origin)))
+            _copy(origin, draft)
+        (draft / SESSION_FILE).write_text(text, encoding="utf-8", newline="")
     return SessionAnswer(name=new_name, path=str(folder), spec=spec)
 
 
@@ -56,11 +45,7 @@ def list_files(sessions_path: Path, command: ListFiles) -> Files:
     origin = require_session(sessions_path, command.name)
     left_out = LEFT_OUT - set(command.also)
     rows, num_links = [], 0
-    for path in files_of(origin, left_out):
-        try:
-            found = path.lstat()
-        except FileNotFoundError:
-            continue  # a job took it away meanwhile
+    for path, found in files_of(origin, left_out):
         if stat.S_ISLNK(found.st_mode):
             num_links += 1
         else:
@@ -71,15 +56,20 @@ def list_files(sessions_path: Path, command: ListFiles) -> Files:
     return Files(files=page, num_links=num_links, is_last=len(page) == len(later))
 
 
-def files_of(origin: Path, left_out: frozenset[str] = LEFT_OUT) -> Iterator[Path]:
-    """A session's regular files and links but `session.toml`, not what a job is just writing, nor what can be computed again."""
+def files_of(origin: Path, left_out: frozenset[str] = LEFT_OUT) -> Iterator[tuple[Path, os.stat_result]]:
+    """A session's regular files and links but `session.toml`, not what a job is just writing, nor what can be computed again.
+
+    Each with its `lstat`; what a job takes away meanwhile is left out.
+    """
     for folder, folders, names in os.walk(origin):
         top = Path(folder)
         folders[:] = [name for name in folders if _wanted(top, name, origin, left_out) and not (top / name).is_symlink()]
         for name in names:
-            path = top / name
-            if _wanted(top, name, origin, left_out) and stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFREG, stat.S_IFLNK):
-                yield path
+            if _wanted(top, name, origin, left_out):
+                with contextlib.suppress(FileNotFoundError):
+                    found = (top / name).lstat()
+                    if stat.S_IFMT(found.st_mode) in (stat.S_IFREG, stat.S_IFLNK):
+                        yield top / name, found
 
 
 def _wanted(folder: Path, name: str, origin: Path, left_out: frozenset[str]) -> bool:
@@ -87,7 +77,7 @@ def _wanted(folder: Path, name: str, origin: Path, left_out: frozenset[str]) -> 
 
 
 def _copy(origin: Path, draft: Path) -> None:
-    for path in files_of(origin):
+    for path, _ in files_of(origin):
         copy = draft / path.relative_to(origin)
         copy.parent.mkdir(parents=True, exist_ok=True)
         try:

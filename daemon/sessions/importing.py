@@ -8,8 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
-import shutil
 import stat
 import struct
 import unicodedata
@@ -21,13 +19,13 @@ from typing import BinaryIO
 
 import msgspec
 
-from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, require_space
+from daemon.files import TEMPORARY_PREFIX, require_space
 from daemon.protocol.archive import ARCHIVE_MANIFEST, ARCHIVE_VERSION, MAX_ARCHIVE_FILES, ArchivedFile, ArchiveManifest
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.errors import NegError
-from daemon.sessions.changing import label
 from daemon.sessions.checking import warnings
-from daemon.sessions.reading import MAX_SESSION_BYTES, SESSION_FILE, parse, require_name
+from daemon.sessions.making import drafted, require_free
+from daemon.sessions.reading import MAX_SESSION_BYTES, SESSION_FILE, label, parse, require_name
 
 MAX_DIRECTORY_BYTES = 16 * 2**20
 """Of the zip's list of files, which is read into memory; 20,000 long paths take less."""
@@ -35,6 +33,7 @@ MAX_MANIFEST_BYTES = 16 * 2**20
 MAX_RATIO = 100
 """Text of pictures and figures packs to a tenth or so; a bomb to a thousandth."""
 MAX_DEPTH = 16
+_OTHER_NAME = "Take it under another name: negtui import FILE --name NAME"
 _PIECE_BYTES = 2**20
 _END, _LOCATOR, _END_64 = b"PK\x05\x06", b"PK\x06\x07", b"PK\x06\x06"
 _END_BYTES, _LOCATOR_BYTES, _END_64_BYTES, _MAX_COMMENT = 22, 20, 56, 65_535
@@ -66,24 +65,13 @@ def _take(sessions_path: Path, archive: zipfile.ZipFile, archive_path: Path, new
     name = manifest.session if new_name is None else new_name
     require_name(name)
     folder = sessions_path / name
-    taken = NegError("conflict", f"{folder} exists already.", "Take it under another name: negtui import FILE --name NAME")
-    if folder.exists() or folder.is_symlink():
-        raise taken
+    require_free(folder, _OTHER_NAME)
     named = _named_entries(entries, manifest, archive_path)
-    sessions_path.mkdir(parents=True, exist_ok=True)
-    draft = sessions_path / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    try:
-        with disk_full_in_words(folder):
-            require_space(sessions_path, sum(file.size for file in manifest.files))
-            draft.mkdir()
-            for file, entry in named:
-                _write(archive, entry, file, draft / file.path, archive_path)
-            spec = parse(_session_text(draft, archive_path), label(sessions_path, name))
-            commit_directory(draft, folder)
-    except FileExistsError:
-        raise taken from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with drafted(folder, _OTHER_NAME) as draft:
+        require_space(sessions_path, sum(file.size for file in manifest.files))
+        for file, entry in named:
+            _write(archive, entry, file, draft / file.path, archive_path)
+        spec = parse(_session_text(draft, archive_path), label(sessions_path, name))
     try:
         doubts = tuple(warnings(spec, folder))
     except NegError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
+import contextlib
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,13 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
 from daemon import config
-from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words
+from daemon.files import whole_directory
 from daemon.protocol.commands import SessionAnswer
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import SessionSpec
 from daemon.sessions.allowed import admits_none, admits_text, did_you_mean, fields_at, type_at
 from daemon.sessions.checking import warnings
-from daemon.sessions.reading import SESSION_FILE, parse, require_name, session_names
+from daemon.sessions.reading import SESSION_FILE, label, parse, read_text, require_name, session_names
 
 SHIPPED = ("toy", "wrong")
 
@@ -31,31 +33,50 @@ def create(sessions_path: Path, name: str, template: str, changes: dict[str, str
     """
     require_name(name)
     folder = sessions_path / name
-    if folder.exists() or folder.is_symlink():
-        raise NegError("conflict", f"{folder} exists already.", "Choose another name, or remove that folder.")
+    require_free(folder, "Choose another name, or remove that folder.")
     origin = _template_folder(sessions_path, template)
-    text = apply_changes((origin / SESSION_FILE).read_text(encoding="utf-8"), changes)
-    spec = parse(text, f"{sessions_path.name}/{name}/{SESSION_FILE} (from {template})")
-    sessions_path.mkdir(parents=True, exist_ok=True)
-    draft = sessions_path / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    try:
-        with disk_full_in_words(folder):
-            draft.mkdir()
-            (draft / SESSION_FILE).write_text(text, encoding="utf-8")
-            copy_prompts(origin, draft, spec)
-            found = () if skip_checks else tuple(warnings(spec, draft))
-            commit_directory(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    text = apply_changes(read_text(origin.parent, origin.name), changes, label(origin.parent, origin.name))
+    spec = parse(text, f"{label(sessions_path, name)} (from {template})")
+    with drafted(folder, "Choose another name, or remove that folder.") as draft:
+        (draft / SESSION_FILE).write_text(text, encoding="utf-8", newline="")
+        copy_prompts(origin, draft, spec)
+        found = () if skip_checks else tuple(warnings(spec, draft))
     return SessionAnswer(name=name, path=str(folder), spec=spec, warnings=found)
 
 
-def apply_changes(text: str, changes: dict[str, str]) -> str:
-    """A `session.toml`'s text with settings changed, comments and order kept. Raises `NegError` `invalid`."""
-    document = tomlkit.parse(text)
-    for setting, value in changes.items():
-        _apply(document, setting, value)
-    return tomlkit.dumps(document)
+def require_free(folder: Path, hint: str) -> None:
+    """Raise `NegError` `conflict` where anything has a new session's name."""
+    if os.path.lexists(folder):
+        raise NegError("conflict", f"{folder} exists already.", hint)
+
+
+@contextlib.contextmanager
+def drafted(folder: Path, hint: str) -> Iterator[Path]:
+    """A fresh folder that becomes the session `folder` when the block ends: whole, or not at all.
+
+    Raises `NegError` `disk_full`, and `conflict` where somebody else took the name meanwhile.
+    """
+    try:
+        with whole_directory(folder) as draft:
+            yield draft
+    except FileExistsError:
+        require_free(folder, hint)
+        raise
+
+
+def apply_changes(text: str, changes: dict[str, str], where: str) -> str:
+    """A `session.toml`'s text with settings changed, comments and order kept; `where` is what errors call it.
+
+    Raises `NegError` `invalid`.
+    """
+    try:
+        document = tomlkit.parse(text)
+        for setting, value in changes.items():
+            _apply(document, setting, value)
+        return tomlkit.dumps(document)
+    except (TOMLKitError, RecursionError) as error:
+        parse(text, where)  # says it with its line
+        raise NegError("invalid", f"{where} cannot be changed: {error}", "Edit the file by hand.") from None
 
 
 def _apply(document: tomlkit.TOMLDocument, setting: str, value: str) -> None:

@@ -49,7 +49,12 @@ def parse(text: str, path: str | Path = SESSION_FILE) -> SessionSpec:
 
 def read(sessions_path: Path, name: str) -> SessionSpec:
     """The spec of `sessions_path/name` as it is on disk now. Raises `NegError` `not_found` or `invalid`."""
-    return parse(read_text(sessions_path, name), f"{sessions_path.name}/{name}/{SESSION_FILE}")
+    return parse(read_text(sessions_path, name), label(sessions_path, name))
+
+
+def label(sessions_path: Path, name: str) -> str:
+    """What errors call a session's file."""
+    return f"{sessions_path.name}/{name}/{SESSION_FILE}"
 
 
 def require_session(sessions_path: Path, name: str) -> Path:
@@ -70,20 +75,20 @@ def read_text(sessions_path: Path, name: str) -> str:
     """The text of a session's file as it is, whatever it says. Raises `NegError` `not_found`, `too_large` or `invalid`."""
     require_name(name)
     path = sessions_path / name / SESSION_FILE
-    label = f"{sessions_path.name}/{name}/{SESSION_FILE}"
+    where = label(sessions_path, name)
     try:
         content = path.read_bytes() if path.stat().st_size <= MAX_SESSION_BYTES else None
     except (FileNotFoundError, NotADirectoryError):
         raise not_there(sessions_path, name) from None
     except OSError as error:
-        raise NegError("invalid", f"{label} cannot be read: {error.strerror}.", "Check its permissions.") from None
+        raise NegError("invalid", f"{where} cannot be read: {error.strerror}.", "Check its permissions.") from None
     if content is None:
-        raise NegError("too_large", f"{label} is larger than {MAX_SESSION_BYTES // 1024} KiB.", "Move long prompt lists to a prompts_file.")
+        raise NegError("too_large", f"{where} is larger than {MAX_SESSION_BYTES // 1024} KiB.", "Move long prompt lists to a prompts_file.")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise NegError("invalid", f"{label}, line {line}: this is not UTF-8 text.", "Save the file as UTF-8.") from None
+        raise NegError("invalid", f"{where}, line {line}: this is not UTF-8 text.", "Save the file as UTF-8.") from None
 
 
 def require_name(name: str) -> None:

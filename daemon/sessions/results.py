@@ -98,7 +98,7 @@ class Comparisons:
             return self._last
         try:
             return _read(path, stamp)
-        except (OSError, ValueError, KeyError, RecursionError, csv.Error, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error, msgspec.MsgspecError) as error:
             message = f"The files of the comparison {name!r} do not fit each other: {type(error).__name__}: {error}"
             raise NegError("corrupt", message[:500], f"Make it anew: negtui compare {folder.parent.name}") from None
 

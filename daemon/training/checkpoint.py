@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from daemon.adapters import tensors
-from daemon.files import TEMPORARY_PREFIX, commit_directory, disk_full_in_words, sync_directory, write_atomic
+from daemon.files import TEMPORARY_PREFIX, sync_directory, whole_directory, write_atomic
 from daemon.protocol.codec import pretty_json
 from daemon.training.optimizers.make import OptimizerState
 
@@ -96,7 +96,6 @@ def temporary_path(folder: Path) -> Path:
 def save_checkpoint(folder: Path, state: TrainerState, fingerprint: str, where: dict[str, str], bit_exact: bool) -> Path:
     """Write a checkpoint durably, then remove all but the last two and the best; returns its path. Raises `NegError` `disk_full`."""
     final = checkpoint_path(folder, state.step)
-    temporary = temporary_path(folder)
     parts = (tensors.to_bytes(state.adapter), tensors.to_bytes(state.optimizer.tensors))
     contents = dict(zip(CONTENT_NAMES, parts, strict=True))
     record = Record(
@@ -110,14 +109,9 @@ def save_checkpoint(folder: Path, state: TrainerState, fingerprint: str, where: 
         sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     )
     contents[STATE_NAME] = pretty_json(record)
-    try:
-        with disk_full_in_words(final):
-            temporary.mkdir(parents=True)
-            for name, content in contents.items():
-                write_atomic(temporary / name, content, durable=False)
-            commit_directory(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with whole_directory(final) as filling:
+        for name, content in contents.items():
+            write_atomic(filling / name, content, durable=False)
     best = best_step(folder)
     for old in found_checkpoints(folder)[NUM_KEPT:]:
         if old != checkpoint_path(folder, best or 0):

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.files import commit_directory, disk_full_in_words, write_atomic
+from daemon.files import whole_directory, write_atomic
 from daemon.protocol.codec import pretty_json
 from daemon.training import orders
 from daemon.training.checkpoint import (
@@ -23,7 +23,6 @@ from daemon.training.checkpoint import (
     checkpoint_path,
     found_checkpoints,
     read_checkpoint,
-    temporary_path,
 )
 from daemon.training.plan import TrainingPlan, differences, goes_on
 
@@ -37,8 +36,7 @@ def begin(plan: TrainingPlan) -> Iterator[str]:
     Yields sentences on what was found. A run that has checkpoints is left alone. The earlier run stays as it is.
     Raises `NegError`: `disk_full`, and `corrupt` where the orders given to the earlier run cannot be read.
     """
-    with disk_full_in_words(plan.checkpoints_path):
-        write_atomic(plan.checkpoints_path / RUN_NAME, msgspec.json.format(msgspec.json.encode(plan.decisive, order="sorted")) + b"\n")
+    write_atomic(plan.checkpoints_path / RUN_NAME, msgspec.json.format(msgspec.json.encode(plan.decisive, order="sorted")) + b"\n")
     if found_checkpoints(plan.checkpoints_path):
         return
     earlier = _earlier_runs(plan)
@@ -96,18 +94,11 @@ def _sound_record(path: Path) -> Record | None:
 
 def _copy(plan: TrainingPlan, path: Path, record: Record) -> None:
     """A checkpoint of an earlier run, as one of this run."""
-    final = checkpoint_path(plan.checkpoints_path, record.step)
-    temporary = temporary_path(plan.checkpoints_path)
-    try:
-        with disk_full_in_words(final):
-            temporary.mkdir(parents=True)
-            for name in CONTENT_NAMES:
-                shutil.copyfile(path / name, temporary / name)
-            own = msgspec.structs.replace(record, fingerprint=plan.fingerprint)
-            write_atomic(temporary / STATE_NAME, pretty_json(own), durable=False)
-            commit_directory(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with whole_directory(checkpoint_path(plan.checkpoints_path, record.step)) as filling:
+        for name in CONTENT_NAMES:
+            shutil.copyfile(path / name, filling / name)
+        own = msgspec.structs.replace(record, fingerprint=plan.fingerprint)
+        write_atomic(filling / STATE_NAME, pretty_json(own), durable=False)
 
 
 def _in_words(found: dict[str, tuple[Any, Any]]) -> str:

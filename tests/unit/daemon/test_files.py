@@ -58,12 +58,50 @@ def test_other_errors_are_not_called_disk_full() -> None:
     assert not files.is_disk_full(OSError(errno.EACCES, "Permission denied"))
 
 
-def test_commit_directory_and_sweep(tmp_path: Path) -> None:
-    filling = tmp_path / ".tmp-step"
-    filling.mkdir()
-    (filling / "state.json").write_text("{}")
-    files.commit_directory(filling, tmp_path / "step-1")
-    assert (tmp_path / "step-1" / "state.json").is_file()
+def test_a_directory_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    final = tmp_path / "deep" / "step-1"
+    with files.whole_directory(final) as filling:
+        (filling / "sub").mkdir()
+        (filling / "sub" / "state.json").write_text("{}")
+        assert not final.exists()
+    assert (final / "sub" / "state.json").is_file()
+
+
+def test_of_a_directory_that_is_not_finished_nothing_stays(tmp_path: Path) -> None:
+    def fill_half() -> None:
+        with files.whole_directory(tmp_path / "step-1") as filling:
+            (filling / "half").touch()
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fill_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_full_by_then_stays_as_it_is(tmp_path: Path) -> None:
+    final = tmp_path / "mine"
+
+    def fill_both() -> None:
+        with files.whole_directory(final) as filling:
+            (filling / "a").touch()
+            final.mkdir()
+            (final / "b").touch()
+
+    with pytest.raises(FileExistsError, match="mine"):
+        fill_both()
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["mine", "mine/b"]
+
+
+def test_a_full_disk_leaves_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(NegError) as raised, files.whole_directory(tmp_path / "mine"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert raised.value.detail.code == "disk_full"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_interrupted_writes_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "step-1").mkdir()
+    (tmp_path / "step-1" / "state.json").touch()
     (tmp_path / ".tmp-left").mkdir()
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / ".tmp-file.png").write_text("half")

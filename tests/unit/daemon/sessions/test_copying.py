@@ -1,10 +1,12 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from daemon.protocol.commands import ListFiles
 from daemon.protocol.errors import NegError
-from daemon.sessions.copying import duplicate
+from daemon.sessions.copying import duplicate, list_files
 
 TEXT = '[model]\nbase = "toy"\n'
 
@@ -55,6 +57,23 @@ def test_settings_only_takes_the_prompts_too(mine: Path) -> None:
     (mine / "dataset/a.png").write_bytes(b"a")
     duplicate(mine.parent, "mine", "other", settings_only=True)
     assert files_below(mine.parent / "other") == ["prompts.txt", "session.toml"]
+
+
+def test_what_a_job_takes_away_meanwhile_does_not_stop_a_copy_or_a_list(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "gone.png"):
+        (mine / name).write_bytes(b"a picture")
+    walk = os.walk
+
+    def walk_and_lose(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        yield from [(folder, folders, [*names, "gone.png"]) for folder, folders, names in walk(top)]
+
+    (mine / "gone.png").unlink()
+    monkeypatch.setattr(os, "walk", walk_and_lose)
+    duplicate(mine.parent, "mine", "other")
+    monkeypatch.undo()
+    assert files_below(mine.parent / "other") == ["a.png", "session.toml"]
+    monkeypatch.setattr(os, "walk", walk_and_lose)
+    assert [row.path for row in list_files(mine.parent, ListFiles(name="mine")).files] == ["a.png", "session.toml"]
 
 
 @pytest.mark.parametrize(("new_name", "code"), [("mine", "conflict"), ("there", "conflict"), ("../x", "invalid"), ("", "invalid")])

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon import files
 from daemon.protocol.archive import ARCHIVE_MANIFEST, ArchivedFile, ArchiveManifest
 from daemon.protocol.errors import NegError
 from daemon.sessions import importing, removing
@@ -224,7 +225,7 @@ def test_killed_anywhere_nothing_of_it_is_seen_or_stays(sessions_path: Path, tmp
     child = os.fork()
     if child == 0:
         count = 0
-        write, commit = importing._write, importing.commit_directory
+        write, commit = importing._write, files._commit_directory
 
         def write_some(*arguments: Any) -> None:
             nonlocal count
@@ -237,7 +238,7 @@ def test_killed_anywhere_nothing_of_it_is_seen_or_stays(sessions_path: Path, tmp
             os._exit(9)
 
         importing._write = write_some
-        importing.commit_directory = die if killed_at == len(CONTENTS) else commit
+        files._commit_directory = die if killed_at == len(CONTENTS) else commit
         take(sessions_path, path)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9

@@ -6,6 +6,8 @@ import pytest
 
 from daemon import sessions
 from daemon.protocol.errors import NegError
+from daemon.protocol.specs import SessionSpec
+from daemon.sessions import making
 
 
 def test_changes_keep_comments_and_none_takes_away(sessions_path: Path) -> None:
@@ -64,6 +66,39 @@ def test_a_refused_session_leaves_nothing_behind(
     assert caught.value.detail.code == code
     assert words in str(caught.value)
     assert [path.name for path in sessions_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[model\n", "line 1: this is not TOML"),
+        (b'description = "\xff"\n', "line 1: this is not UTF-8 text"),
+        (b"x = " + b"[" * 5000, "nested"),
+    ],
+)
+def test_a_template_that_cannot_be_read_is_said_with_its_line(sessions_path: Path, content: bytes, words: str) -> None:
+    (sessions_path / "broken").mkdir(parents=True)
+    (sessions_path / "broken" / "session.toml").write_bytes(content)
+    with pytest.raises(NegError, match=words) as caught:
+        sessions.create(sessions_path, "mine", "broken", {"training.rank": "2"})
+    assert caught.value.detail.code == "invalid"
+    assert "broken/session.toml" in str(caught.value)
+    assert [path.name for path in sessions_path.iterdir()] == ["broken"]
+
+
+def test_a_name_that_somebody_else_takes_meanwhile_is_a_conflict(sessions_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(spec: SessionSpec, folder: Path) -> list[str]:
+        sessions.create(sessions_path, "mine", "toy", {}, skip_checks=True)
+        return []
+
+    monkeypatch.setattr(making, "warnings", slow)
+    with pytest.raises(NegError, match="exists already") as caught:
+        sessions.create(sessions_path, "mine", "toy", {"training.rank": "2"})
+    assert caught.value.detail.code == "conflict"
+    assert [path.name for path in sessions_path.iterdir()] == ["mine"]
+    training = sessions.read(sessions_path, "mine").training
+    assert training is not None
+    assert training.rank != 2
 
 
 def test_too_little_room_is_said_before_anything_is_written(sessions_path: Path) -> None:

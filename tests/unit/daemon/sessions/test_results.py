@@ -105,7 +105,7 @@ def test_one_that_is_not_finished_is_not_found(sessions_path: Path, folder: Path
 
 
 @pytest.mark.parametrize("name", ["summary.json", "metrics.csv", "manifest.jsonl"])
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 100_000, b"{}", b"a,b\n1,2\n"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 100_000, b"{}", b"a,b\n1,2\n", CSV.replace("0.5", "0.5,1,2").encode()])
 def test_files_that_do_not_fit_are_said_in_words(sessions_path: Path, folder: Path, name: str, content: bytes) -> None:
     (folder / name).write_bytes(content)
     try:
