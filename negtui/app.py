@@ -155,11 +155,16 @@ class NegtuiApp(App[None], inherit_bindings=False):
         """A file of a session. Raises `NegError`."""
         return await self.client.fetch(session, path)
 
+    def may_change(self) -> bool:
+        """Whether anything may be changed from here; where it may not, that is said."""
+        if self.read_only:
+            self.say("Opened with --read-only: nothing is changed from here.", "warning")
+        return not self.read_only
+
     async def ask(self, command: Command, refuse: Callable[[str], object] | None = None) -> AnyResult | None:
         """The daemon's answer; None where it refused or is not there, which `refuse` is then told, or a toast says."""
         name = type(command).__name__
-        if self.read_only and name not in READS:
-            self.say("Opened with --read-only: nothing is changed from here.", "warning")
+        if name not in READS and not self.may_change():
             return None
         known = dict(self.view.jobs)
         try:

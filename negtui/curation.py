@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 from PIL import Image
@@ -24,6 +24,9 @@ BADNESS = ("flaw_probability", "badness", "score")
 NEAR_BITS = 6
 """Difference hashes of 64 bits this close are near-duplicates: a slightly moved or recompressed picture differs by 0 to 6."""
 HASH_SIDE = 8
+
+Order = Literal["not bad enough first", "as painted", "newest first"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 T = TypeVar("T", bound=Hashable)
 
@@ -114,6 +117,11 @@ class History:
         self._done.append(step)
         self._undone.clear()
 
+    def forget(self, step: Step) -> None:
+        """It was refused: it was never done."""
+        if step in self._done:
+            self._done.remove(step)
+
     def undo(self) -> Step | None:
         """The last step: its `before` is to be restored. None where there is none."""
         if not self._done:
@@ -168,15 +176,14 @@ def read_tags(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def badness(record: ImageRecord) -> float | None:
     """How bad a picture is by the best known reading it bears; None where it was not read."""
-    values: Mapping[str, float] = getattr(record, "values", {})
-    return next((values[name] for name in BADNESS if name in values), None)
+    return next((record.values[name] for name in BADNESS if name in record.values), None)
 
 
-def arrange(records: Iterable[ImageRecord], shown: Filter, *, not_bad_first: bool = True) -> list[ImageRecord]:
-    """Those that pass `shown`; the least bad first where scores exist (those without behind), else as they were painted."""
+def arrange(records: Iterable[ImageRecord], shown: Filter, order: Order = ORDERS[0]) -> list[ImageRecord]:
+    """Those that pass `shown`, in an order; the least bad come first only where scores exist (those without behind)."""
     passed = list(records) if shown == Filter() else [record for record in records if shown.admits(record)]
-    if not not_bad_first:
-        return passed
+    if order != "not bad enough first":
+        return passed if order == "as painted" else passed[::-1]
     scores = {record.id: badness(record) for record in passed}
     if not any(score is not None for score in scores.values()):
         return passed

@@ -5,17 +5,20 @@ Knows neither the daemon nor Textual.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from daemon.protocol.events import ImagesFolder, Mark
 from daemon.protocol.specs import ImageRecord, Status
 from negtui.curation import (
+    ORDERS,
     STATUSES,
     Balance,
     Decision,
     Filter,
     History,
+    Order,
     Step,
     arrange,
     badness,
@@ -30,6 +33,13 @@ from negtui.curation import (
 from negtui.output import clean, quantity
 
 SIGNS: dict[Status, str] = {"keep": "+", "reject": "x", "undecided": " "}
+CHOICES: dict[str, Callable[[Iterable[ImageRecord]], Sequence[Hashable]]] = {
+    "keyword": keywords,
+    "guidance_scale": guidance_scales,
+    "status": lambda records: STATUSES,
+    "tag": tags,
+}
+"""What the fields of a filter may be."""
 BAR_WIDTH = 10
 
 
@@ -43,7 +53,7 @@ class Gallery:
     """Pictures of the folder that no line of the manifest speaks of, as a person puts them there: they are not shown."""
     records: dict[str, ImageRecord] = field(default_factory=dict)
     filter: Filter = field(default_factory=Filter)
-    not_bad_first: bool = True
+    order: Order = ORDERS[0]
     group: tuple[str, ...] = ()
     """Only these: a group of near-duplicates."""
     selected: set[str] = field(default_factory=set)
@@ -55,7 +65,7 @@ class Gallery:
         if self.group:
             self.shown = [self.records[id] for id in self.group if id in self.records]
         else:
-            self.shown = arrange(self.records.values(), self.filter, not_bad_first=self.not_bad_first)
+            self.shown = arrange(self.records.values(), self.filter, self.order)
 
     def take(self, records: Iterable[ImageRecord], marks: Mapping[str, Mark] | None = None) -> None:
         """Add pictures, or replace them; `marks` that were told since count more than what the records say."""
@@ -79,17 +89,24 @@ class Gallery:
     def restore(self, marks: Sequence[Mark]) -> None:
         self.records = marked(self.records, marks)
 
-    def next_filter(self, name: str) -> None:
-        """The next keyword, guidance scale, status or tag, then all again."""
-        every, now = self.records.values(), self.filter
-        if name == "keyword":
-            self.filter = replace(now, keyword=cycle(keywords(every), now.keyword))
-        elif name == "guidance_scale":
-            self.filter = replace(now, guidance_scale=cycle(guidance_scales(every), now.guidance_scale))
-        elif name == "status":
-            self.filter = replace(now, status=cycle(STATUSES, now.status))
-        else:
-            self.filter = replace(now, tag=cycle(tags(every), now.tag))
+    @property
+    def has_scores(self) -> bool:
+        """Whether any picture bears a reading of how bad it is."""
+        return any(badness(record) is not None for record in self.records.values())
+
+    def next_order(self) -> None:
+        """Another order, round and round; the first one only where there are scores."""
+        orders = ORDERS if self.has_scores else ORDERS[1:]
+        at = orders.index(self.order) if self.order in orders else 0
+        self.order = orders[(at + 1) % len(orders)]
+
+    def next_filter(self, name: str) -> bool:
+        """The next keyword, guidance scale, status or tag, then all again; False where no picture has one."""
+        choices: Sequence[Hashable] = CHOICES[name](self.records.values())
+        before = getattr(self.filter, name)
+        changes: dict[str, Any] = {name: cycle(choices, before)}
+        self.filter = replace(self.filter, **changes)
+        return bool(choices) or before is not None
 
     def chosen(self, id: str | None) -> tuple[str, ...]:
         """What a mark applies to: the selected pictures in order, or the one at the cursor."""
@@ -113,8 +130,8 @@ class Gallery:
             parts.append(f"{len(self.selected)} selected.")
         if self.num_unlisted:
             parts.append(f"{self.num_unlisted} more without settings, not shown.")
-        if not self.group and any(badness(record) is not None for record in self.shown[:1]):
-            parts.append("Not bad enough first." if self.not_bad_first else "As painted.")
+        if not self.group and (self.has_scores or self.order == "newest first"):
+            parts.append(f"{self.order.capitalize()}.")
         return clean(" ".join(parts))
 
 

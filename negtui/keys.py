@@ -28,7 +28,7 @@ class Key:
     footer: str = ""
     """The short form in the footer; empty: not there."""
     changes: bool = False
-    """Whether it changes something of the daemon: refused by `--read-only`."""
+    """Whether it changes something of the daemon: refused by `--read-only`, and not in the footer there."""
     priority: bool = False
 
     @property
@@ -104,7 +104,7 @@ DATASET: tuple[Key, ...] = (
     Key("dataset.tagged", "number_sign", "next_filter('tag')", "only one tag: the next one"),
     Key("dataset.class_images", "C", "class_images", "the session's class images (prior preservation) instead of its dataset, and back"),
     Key("dataset.filter", "slash", "filter", "only pictures with these words in prompt, keyword or tags"),
-    Key("dataset.order", "o", "order", "not bad enough first, or as painted"),
+    Key("dataset.order", "o", "order", "as painted, newest first; where pictures bear a score also not bad enough first"),
     Key("dataset.duplicates", "d", "duplicates", "near-duplicates side by side; again: the next group", footer="duplicates"),
     Key("dataset.balance", "b", "balance", "how many of each keyword are kept and rejected"),
     Key("dataset.plan", "e", "plan", "plan the synthesis: keywords, weights, guidance, seeds", footer="plan"),

@@ -299,3 +299,5 @@ class ImageRecord(Spec, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     status: Status = "undecided"
     tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
     """Sorted, each once."""
+    values: dict[str, float] = msgspec.field(default_factory=dict)
+    """Readings of how bad it is, by name, e.g. `score`: whoever reads pictures may write them into the manifest."""

@@ -5,18 +5,19 @@ What is shown and marked is `negtui.dataset.Gallery`. A mark is seen at once, th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from rich.text import Text
 from textual.widgets import Static
 
-from daemon.protocol.commands import MarkImages, RestoreMarks, WantedMark
+from daemon.protocol.commands import Command, MarkImages, RestoreMarks, WantedMark
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import Mark
 from daemon.protocol.specs import ImageRecord, Status
-from negtui.curation import Decision, Filter, balance, read_tags
+from negtui.curation import Decision, Filter, balance, mark_of, read_tags
 from negtui.dataset import Gallery, balance_lines, caption, prompt_with_seed, short_caption, sign
 from negtui.output import quantity
 from negtui.screens.beside import beside
@@ -27,6 +28,9 @@ from negtui.widgets.text_form import Line, TextForm
 
 MAX_MARKED = 1000
 """Pictures in one command."""
+NO_PICTURE = "There is no picture here to do that to."
+
+T = TypeVar("T")
 
 
 class CuratingScreen(PlanningScreen):
@@ -37,6 +41,8 @@ class CuratingScreen(PlanningScreen):
         self.gallery = Gallery()
         self.pending: GridItem | None = None
         """The picture that is being painted."""
+        self._tagged: tuple[str, ...] = ()
+        """What the open form puts tags on: the cursor may move on meanwhile."""
         self._items: dict[str, tuple[ImageRecord, bool, GridItem]] = {}
 
     @property
@@ -56,6 +62,9 @@ class CuratingScreen(PlanningScreen):
     def show_heading(self) -> None:
         """The line above the pictures."""
 
+    def load_soon(self) -> None:
+        """Have the pictures listed anew."""
+
     # What is shown.
 
     def show_shown(self) -> None:
@@ -65,7 +74,7 @@ class CuratingScreen(PlanningScreen):
         gallery.arrange()
         items = [self._item(record) for record in gallery.shown]
         if self.pending is not None and self.pending.key not in gallery.records and not gallery.group:
-            items.append(self.pending)
+            items.insert(0 if gallery.order == "newest first" else len(items), self.pending)
         follows = was_last and len(items) > len(self.grid.items)
         self.grid.items = items
         if follows:
@@ -104,10 +113,12 @@ class CuratingScreen(PlanningScreen):
         self.action_open()
 
     def action_open(self) -> None:
-        if self.current is not None or self.has_class("-full"):
-            self.toggle_class("-full")
-            self.set_focus(None if self.has_class("-full") else self.grid)
-            self.show_current()
+        if self.current is None and not self.has_class("-full"):
+            self.negtui.say(NO_PICTURE)
+            return
+        self.toggle_class("-full")
+        self.set_focus(None if self.has_class("-full") else self.grid)
+        self.show_current()
 
     def action_move(self, by: int) -> None:
         self.grid.cursor += by
@@ -118,12 +129,13 @@ class CuratingScreen(PlanningScreen):
         self._show_balance()
 
     def action_order(self) -> None:
-        self.gallery.not_bad_first = not self.gallery.not_bad_first
+        self.gallery.next_order()
         self.show_shown()
 
     def action_next_filter(self, name: str) -> None:
         self.gallery.group = ()
-        self.gallery.next_filter(name)
+        if not self.gallery.next_filter(name):
+            self.negtui.say(f"No picture here has a {name.replace('_', ' ')}.")
         self.show_shown()
 
     async def action_filter(self) -> None:
@@ -151,7 +163,9 @@ class CuratingScreen(PlanningScreen):
     # Marks.
 
     def action_select(self) -> None:
-        if self.current is not None:
+        if self.current is None:
+            self.negtui.say(NO_PICTURE)
+        else:
             self.gallery.selected ^= {self.current.id}
             self.show_shown()
             self.action_move(1)
@@ -164,38 +178,47 @@ class CuratingScreen(PlanningScreen):
         self._decide(Decision(self._chosen(), status=status))
 
     async def action_tag(self) -> None:
-        chosen = self._chosen()
-        if chosen:
+        self._tagged = self._chosen()
+        if self._tagged and self.negtui.may_change():
             await self.form.open(
-                "tag", f"Tags for {quantity(len(chosen), 'picture')}", (Line("tags", "tags", hint="words; -word takes one off"),)
+                "tag", f"Tags for {quantity(len(self._tagged), 'picture')}", (Line("tags", "tags", hint="words; -word takes one off"),)
             )
 
     def action_undo(self) -> None:
-        step = self.gallery.history.undo() if self._may_mark() else None
-        if step is not None:
-            self._restore(step.before, f"Undone: {step.words}.")
+        history = self.gallery.history
+        if self.negtui.may_change():
+            step = history.undo()
+            if step is None:
+                self.negtui.say("There is nothing to undo.")
+            else:
+                self._restore(step.before, f"Undone: {step.words}.", history.redo)
 
     def action_redo(self) -> None:
-        step = self.gallery.history.redo() if self._may_mark() else None
-        if step is not None:
-            self._restore(step.after, f"Done again: {step.words}.")
+        history = self.gallery.history
+        if self.negtui.may_change():
+            step = history.redo()
+            if step is None:
+                self.negtui.say("There is nothing to do again.")
+            else:
+                self._restore(step.after, f"Done again: {step.words}.", history.undo)
 
     def action_copy(self) -> None:
-        if self.current is not None:
-            self.app.copy_to_clipboard(prompt_with_seed(self.current))
-            self.negtui.say("Copied: the prompt with its seed.")
+        if self.current is None:
+            self.negtui.say(NO_PICTURE)
+            return
+        self.app.copy_to_clipboard(prompt_with_seed(self.current))
+        self.negtui.say("Copied: the prompt with its seed.")
 
     def _chosen(self) -> tuple[str, ...]:
-        return self.gallery.chosen(self.current.id if self.current is not None else None)
-
-    def _may_mark(self) -> bool:
-        if self.negtui.read_only:
-            self.negtui.say("Opened with --read-only: nothing is changed from here.", "warning")
-        return not self.negtui.read_only
+        """What a key is about; where there is nothing, that is said."""
+        chosen = self.gallery.chosen(self.current.id if self.current is not None else None)
+        if not chosen:
+            self.negtui.say(NO_PICTURE)
+        return chosen
 
     def _decide(self, decision: Decision) -> None:
         """Show it, go on to the next picture, send it."""
-        if not decision.ids or not self._may_mark():
+        if not decision.ids or not self.negtui.may_change():
             return
         record, was_single = self.current, not self.gallery.selected
         step = self.gallery.decide(decision)
@@ -203,36 +226,46 @@ class CuratingScreen(PlanningScreen):
         self.show_shown()
         if was_single and record is not None and self.current is not None and self.current.id == record.id:
             self.action_move(1)
-        if step.after:
-            beside(self, partial(self._send, self.gallery, decision, step.before), "marks", exclusive=False)
-
-    async def _send(self, gallery: Gallery, decision: Decision, before: tuple[Mark, ...]) -> None:
-        for start in range(0, len(decision.ids), MAX_MARKED):
-            part = decision.ids[start : start + MAX_MARKED]
-            answer = await self.negtui.ask(
-                MarkImages(
-                    session=gallery.session,
-                    folder=gallery.folder,
-                    ids=part,
-                    status=decision.status,
-                    add_tags=decision.add_tags,
-                    remove_tags=decision.remove_tags,
-                )
+        commands = [
+            MarkImages(
+                session=self.gallery.session,
+                folder=self.gallery.folder,
+                ids=part,
+                status=decision.status,
+                add_tags=decision.add_tags,
+                remove_tags=decision.remove_tags,
             )
-            if answer is None:
-                if gallery is self.gallery:
-                    gallery.restore(before)
-                    self.show_shown()
-                return
+            for part in _parts(decision.ids)
+        ]
+        if step.after:
+            self._send(commands, step.before, partial(self.gallery.history.forget, step))
 
-    def _restore(self, marks: Sequence[Mark], said: str) -> None:
-        self.gallery.restore(marks)
+    def _restore(self, marks: Sequence[Mark], said: str, take_back: Callable[[], object]) -> None:
+        gallery = self.gallery
+        before = tuple(mark_of(gallery.records[mark.id]) for mark in marks if mark.id in gallery.records)
+        gallery.restore(marks)
         self.show_shown()
         self.grid.go_to(marks[0].id)
         self.negtui.say(said)
-        for start in range(0, len(marks), MAX_MARKED):
-            wanted = tuple(WantedMark(id=mark.id, status=mark.status, tags=mark.tags) for mark in marks[start : start + MAX_MARKED])
-            self.negtui.run_ask(RestoreMarks(session=self.gallery.session, folder=self.gallery.folder, marks=wanted))
+        wanted = [WantedMark(id=mark.id, status=mark.status, tags=mark.tags) for mark in marks]
+        commands = [RestoreMarks(session=gallery.session, folder=gallery.folder, marks=part) for part in _parts(wanted)]
+        self._send(commands, before, take_back)
+
+    def _send(self, commands: Sequence[Command], before: Sequence[Mark], take_back: Callable[[], object]) -> None:
+        """What is shown already; where the daemon refuses it, all is again as `before`, also in the history, and is listed anew."""
+        gallery = self.gallery
+
+        async def send() -> None:
+            for command in commands:
+                if await self.negtui.ask(command) is None:
+                    take_back()
+                    gallery.restore(before)
+                    if gallery is self.gallery:
+                        self.show_shown()
+                        self.load_soon()
+                    return
+
+        beside(self, send, "marks", exclusive=False)
 
     # Lines to fill in.
 
@@ -249,12 +282,18 @@ class CuratingScreen(PlanningScreen):
             except NegError as error:
                 self.form.refuse(str(error))
                 return
-            self._decide(Decision(self._chosen(), add_tags=add, remove_tags=remove))
+            self._decide(Decision(self._tagged, add_tags=add, remove_tags=remove))
         self.form.display = False
         self.grid.focus()
 
     def on_text_form_closed(self, event: TextForm.Closed) -> None:
         self.grid.focus()
+
+
+def _parts(marks: Sequence[T]) -> Iterator[tuple[T, ...]]:
+    """As many as go into one command."""
+    for start in range(0, len(marks), MAX_MARKED):
+        yield tuple(marks[start : start + MAX_MARKED])
 
 
 def _picture(session: str, record: ImageRecord) -> Picture:

@@ -23,6 +23,7 @@ from negtui.keys import bindings
 from negtui.output import clean
 from negtui.screens.beside import beside
 from negtui.screens.near_duplicates import NearDuplicatesScreen
+from negtui.screens.planning import NO_SESSION
 from negtui.view import ALL, OPEN, View
 from negtui.widgets.image_grid import TILE_COLUMNS, TILE_ROWS, GridItem, ImageGrid
 from negtui.widgets.image_view import ImageView
@@ -40,7 +41,6 @@ NO_CLASS_IMAGES = (
     "of its num_class_images with the base alone, before its first step. C shows the dataset."
 )
 PAINTED_BY: dict[ImagesFolder, type[SynthesizeJob] | type[TrainJob]] = {"dataset": SynthesizeJob, "class_images": TrainJob}
-NO_SESSION = "Choose a session on screen 1."
 SHOWN = frozenset({"current_session", "images", "marks", "sessions", "jobs"})
 
 
@@ -56,6 +56,8 @@ class DatasetScreen(NearDuplicatesScreen):
         super().__init__()
         self._num_told: dict[str, int] = {}
         self._is_loaded = False
+        self._has_failed = False
+        """Whether the pictures could not be listed: they are asked for again once there is a connection."""
 
     @property
     def session(self) -> str:
@@ -81,6 +83,8 @@ class DatasetScreen(NearDuplicatesScreen):
         session = self.negtui.current_session or (next(iter(view.sessions)) if len(view.sessions) == 1 else "")
         if session != self.gallery.session or not session:
             self._begin(session, "dataset")
+        elif self._has_failed and "connection" in changed and view.connection.state == "connected":
+            self.load_soon()
         elif changed & SHOWN and self._is_loaded:
             self._take_told(view, changed)
         if self.pending is not None and self._painting is None:
@@ -138,15 +142,15 @@ class DatasetScreen(NearDuplicatesScreen):
         if (session, folder) == (self.gallery.session, self.gallery.folder) and self._is_loaded:
             return
         self.gallery = Gallery(session=session, folder=folder)
-        self.pending, self._num_told, self._is_loaded = None, {}, not session
+        self.pending, self._num_told, self._is_loaded, self._has_failed = None, {}, not session, False
         self.forget_duplicates()
         self._items.clear()
         self.remove_class("-full", "-planning")
         self.query_one("#dataset-empty", Static).update((NOTHING if folder == "dataset" else NO_CLASS_IMAGES) if session else NO_SESSION)
         self.show_shown()
-        self._load_soon()
+        self.load_soon()
 
-    def _load_soon(self) -> None:
+    def load_soon(self) -> None:
         if self.session:
             beside(self, partial(self._load, self.gallery), "load")
 
@@ -156,7 +160,10 @@ class DatasetScreen(NearDuplicatesScreen):
         found: list[ImageRecord] = []
         while True:
             page = await self.negtui.ask(ListImages(session=gallery.session, folder=gallery.folder, after=after, limit=PAGE))
-            if not isinstance(page, Images) or gallery is not self.gallery:
+            if gallery is not self.gallery:
+                return
+            self._has_failed = not isinstance(page, Images)
+            if not isinstance(page, Images):
                 return
             found += page.images
             if page.is_last or not page.images:
@@ -173,7 +180,7 @@ class DatasetScreen(NearDuplicatesScreen):
         row = view.sessions.get(self.session) if self.gallery.folder == "dataset" else None
         has_lost = row is not None and row.num_images < len(self.gallery.records) and self._painting is None
         if changed == ALL or ("sessions" in changed and has_lost):
-            self._load_soon()
+            self.load_soon()
         fresh = self._saved(view) if "images" in changed else []
         marks = view.marks.get((self.session, self.gallery.folder), {}) if fresh or "marks" in changed else {}
         news = {id: mark for id, mark in marks.items() if self.gallery.is_news(mark)}

@@ -10,13 +10,14 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from textual import work
 from textual.app import SuspendNotSupported
 
 from daemon.protocol.errors import NegError
 from negtui.editing import SESSION_FILE, Draft
+from negtui.screens.beside import beside
 from negtui.screens.making import MakingScreen
 
 
@@ -29,6 +30,7 @@ class EditingScreen(MakingScreen):
         """Opens an editor on files and returns its exit status."""
         self._drafts: dict[str, Draft] = {}
         """What could not be sent, by session."""
+        self._is_editing = False
 
     async def say_order(self, session: str) -> None:
         """Check a session and say whether it is in order."""
@@ -42,15 +44,24 @@ class EditingScreen(MakingScreen):
             return ""
         return f"{welcome.sessions_path}/{session}" if welcome is not None and session else ""
 
-    @work
     async def action_edit(self) -> None:
-        session = self.table.session
+        session = self.chosen()
         folder = self.folder(session)
         if session is None or not folder:
             return
-        if self.negtui.read_only:
-            self.negtui.say("Opened with --read-only: nothing is changed from here.", "warning")
-            return
+        if self._is_editing:
+            self.negtui.say("The editor is on its way.")
+        elif self.negtui.may_change():
+            self._is_editing = True
+            beside(self, partial(self._edit_session, session, folder), "edit")
+
+    async def _edit_session(self, session: str, folder: str) -> None:
+        try:
+            await self._edit_where_it_is(session, folder)
+        finally:
+            self._is_editing = False
+
+    async def _edit_where_it_is(self, session: str, folder: str) -> None:
         path = Path(folder) / SESSION_FILE
         # The same path on this machine is another file where the daemon is elsewhere.
         is_here = not self.view.connection.endpoint and await asyncio.to_thread(path.is_file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
@@ -60,8 +61,7 @@ class GpuScreen(NegtuiScreen):
         super().__init__()
         self._shown: dict[str, str] = {}
 
-    def on_resize(self, event: object) -> None:
-        super().on_resize(event)  # type: ignore[arg-type]
+    def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self.show, self.view, SHOWN)
 
     def action_load(self) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-
-from textual import work
 
 from daemon.protocol.commands import (
     ChangeSession,
@@ -25,6 +24,7 @@ from negtui.merging import merge_spec
 from negtui.output import quantity
 from negtui.packing import SUFFIX, pack
 from negtui.screens.base import NegtuiScreen
+from negtui.screens.beside import beside
 from negtui.widgets.session_table import SessionTable
 from negtui.widgets.text_form import Line, TextForm
 
@@ -48,6 +48,9 @@ MERGE_LINES = (
 class MakingScreen(NegtuiScreen):
     """Subclasses compose a `SessionTable` and a `TextForm`."""
 
+    _submitted = ""
+    """The form whose wish is under way; a person may have left it, and opened another one."""
+
     @property
     def table(self) -> SessionTable:
         return self.query_one(SessionTable)
@@ -56,37 +59,45 @@ class MakingScreen(NegtuiScreen):
     def form(self) -> TextForm:
         return self.query_one(TextForm)
 
+    def chosen(self) -> str | None:
+        """The session under the cursor, for a key that does something to it; where there is none, that is said."""
+        if self.table.session is None:
+            is_told = self.view.connection.state != "connecting"
+            none = "There is no session yet: n makes one." if is_told else "The daemon has not told its sessions yet."
+            self.negtui.say("No session has these words: esc shows all." if self.view.sessions else none)
+        return self.table.session
+
     async def action_new(self) -> None:
-        await self.form.open("new", "New session", NEW_LINES)
+        await self._open("new", "New session", NEW_LINES)
 
     async def action_duplicate(self) -> None:
-        session = self.table.session
+        session = self.chosen()
         if session is not None:
             lines = (Line("new_name", "new name", f"{session}-2"), Line("all", "with files", "no", "yes copies pictures and adapters too"))
-            await self.form.open(f"duplicate {session}", f"Copy the session {session}", lines)
+            await self._open(f"duplicate {session}", f"Copy the session {session}", lines)
 
     async def action_delete(self) -> None:
-        session = self.table.session
+        session = self.chosen()
         if session is not None:
             title = f"Delete {session} with all its pictures, adapters and comparisons? Type its name."
-            await self.form.open(f"delete {session}", title, (Line("typed", "name", hint="esc keeps it"),))
+            await self._open(f"delete {session}", title, (Line("typed", "name", hint="esc keeps it"),))
 
     async def action_set(self) -> None:
-        session = self.table.session
+        session = self.chosen()
         if session is not None:
             hint = "training.rank=8 comparison.num_prompts=6; none takes one away"
-            await self.form.open(
+            await self._open(
                 f"set {session}", f"Settings of {session}, as `negtui set` takes them", (Line("settings", "settings", hint=hint),)
             )
 
     async def action_merge(self) -> None:
-        session = self.table.session
+        session = self.chosen()
         if session is not None:
             known = ", ".join(self.view.sessions[session].adapters) or "none yet"
-            await self.form.open(f"merge {session}", f"Merge adapters of {session} into one. It has: {known}", MERGE_LINES)
+            await self._open(f"merge {session}", f"Merge adapters of {session} into one. It has: {known}", MERGE_LINES)
 
     async def action_export(self) -> None:
-        session = self.table.session
+        session = self.chosen()
         if session is not None:
             lines = (Line("path", "file", str(Path.cwd() / f"{session}{SUFFIX}")),)
             await self.form.open(f"export {session}", f"Pack {session} into a file on this machine", lines)
@@ -94,31 +105,45 @@ class MakingScreen(NegtuiScreen):
     async def action_take(self) -> None:
         where = "on the daemon's host" if self.view.connection.endpoint else "on this machine"
         lines = (Line("path", "file", hint=f"what `negtui export` wrote, {where}"), Line("name", "new name", hint="as it was called"))
-        await self.form.open("import", "Take a packed session", lines)
+        await self._open("import", "Take a packed session", lines)
 
-    async def on_text_form_submitted(self, event: TextForm.Submitted) -> None:
-        verb, _, session = event.form.partition(" ")
-        values = {name: value.strip() for name, value in event.values.items()}
-        if verb == "filter":
-            self._close()
-        elif verb == "new":
-            self._create(values)
-        elif verb == "duplicate":
-            self._duplicate(session, values)
-        elif verb == "set":
-            self._set(session, values["settings"])
-        elif verb == "merge":
-            self._merge(session, values)
-        elif verb == "export":
-            self._export(session, values["path"])
-        elif verb == "import":
-            self._take(values)
-        elif values["typed"] != session:
-            self.form.refuse(f"{values['typed']!r} is not its name: {session} stays. Type {session}, or esc.")
+    async def _open(self, form: str, title: str, lines: Sequence[Line]) -> None:
+        """A form whose wish changes something."""
+        if self.negtui.may_change():
+            await self.form.open(form, title, lines)
+
+    def on_text_form_submitted(self, event: TextForm.Submitted) -> None:
+        if event.form == "filter":
+            self.form.display = False
+            self.table.focus()
+        elif self._submitted:
+            self.form.refuse("What was submitted before is still under way.")
         else:
-            self._delete(session)
+            self._submitted = event.form
+            beside(self, partial(self._submit, {name: value.strip() for name, value in event.values.items()}), "form", exclusive=False)
 
-    @work
+    async def _submit(self, values: dict[str, str]) -> None:
+        verb, _, session = self._submitted.partition(" ")
+        try:
+            if verb == "new":
+                await self._create(values)
+            elif verb == "duplicate":
+                await self._duplicate(session, values)
+            elif verb == "set":
+                await self._set(session, values["settings"])
+            elif verb == "merge":
+                await self._merge(session, values)
+            elif verb == "export":
+                await self._export(session, values["path"])
+            elif verb == "import":
+                await self._take(values)
+            elif values["typed"] != session:
+                self._refuse(f"{values['typed']!r} is not its name: {session} stays. Type {session}, or esc.")
+            else:
+                await self._delete(session)
+        finally:
+            self._submitted = ""
+
     async def _create(self, values: dict[str, str]) -> None:
         fields = (("model", "base"), ("refiner", "refiner"), ("vae", "vae"))
         changes = {f"model.{field}": self._model(values[name]) for name, field in fields if values[name]}
@@ -126,34 +151,31 @@ class MakingScreen(NegtuiScreen):
         if settings is None:
             return
         command = CreateSession(name=values["name"], template=values["template"] or "toy", changes=changes | settings)
-        answer = await self.negtui.ask(command, self.form.refuse)
+        answer = await self.negtui.ask(command, self._refuse)
         if isinstance(answer, SessionAnswer):
             self._arrived(answer.name, f"Made {answer.path}. r runs it, e edits it.", answer.warnings)
 
-    @work
     async def _duplicate(self, session: str, values: dict[str, str]) -> None:
         settings_only = values["all"].lower() not in ("yes", "y", "true")
         command = DuplicateSession(name=session, new_name=values["new_name"], settings_only=settings_only)
-        answer = await self.negtui.ask(command, self.form.refuse)
+        answer = await self.negtui.ask(command, self._refuse)
         if isinstance(answer, SessionAnswer):
             self._arrived(answer.name, f"Made {answer.path} from {session}.", answer.warnings)
 
-    @work
     async def _set(self, session: str, text: str) -> None:
         changes = self._read(text)
-        answer = await self.negtui.ask(ChangeSession(name=session, changes=changes), self.form.refuse) if changes else None
+        answer = await self.negtui.ask(ChangeSession(name=session, changes=changes), self._refuse) if changes else None
         if isinstance(answer, SessionAnswer):
             self._close()
             self._tell(f"Written to the session.toml of {session}: {', '.join(changes or ())}.", answer.warnings)
 
-    @work
     async def _merge(self, session: str, values: dict[str, str]) -> None:
         try:
             merging = merge_spec(values.pop("adapters").split(), values)
         except NegError as error:
-            self.form.refuse(str(error))
+            self._refuse(str(error))
             return
-        answer = await self.negtui.ask(ReadSession(name=session), self.form.refuse)
+        answer = await self.negtui.ask(ReadSession(name=session), self._refuse)
         if not isinstance(answer, SessionAnswer):
             return
         rows = await start_jobs(self.negtui.ask, session, {"merge": MergeJob(session=session, model=answer.spec.model, merging=merging)})
@@ -161,26 +183,23 @@ class MakingScreen(NegtuiScreen):
             self._close()
             self.negtui.say(f"{session}: the merge into {merging.output_name} is {rows[0].state}.")
 
-    @work
     async def _export(self, session: str, path: str) -> None:
         try:
             packed = await pack(self.negtui.client.request, self.negtui.fetch, session, Path(path).expanduser(), note=self.negtui.say)
         except NegError as error:
-            self.form.refuse(str(error))
+            self._refuse(str(error))
             return
         self._close()
         self.app.copy_to_clipboard(str(packed.path))
         links = [f"{quantity(packed.num_links, 'link')} stayed behind."] if packed.num_links else []
         self._tell(f"{quantity(packed.num_files, 'file')} packed. Copied: {packed.path}", links)
 
-    @work
     async def _take(self, values: dict[str, str]) -> None:
         path = values["path"] if self.view.connection.endpoint else str(Path(values["path"]).expanduser().absolute())
-        answer = await self.negtui.ask(ImportSession(path=path, new_name=values["name"] or None), self.form.refuse)
+        answer = await self.negtui.ask(ImportSession(path=path, new_name=values["name"] or None), self._refuse)
         if isinstance(answer, SessionAnswer):
             self._arrived(answer.name, f"Took {answer.path}; every file is the one that was packed.", answer.warnings)
 
-    @work
     async def _delete(self, session: str) -> None:
         answer = await self.negtui.ask(DeleteSession(name=session, typed=session))
         if answer is not None:
@@ -204,13 +223,26 @@ class MakingScreen(NegtuiScreen):
         try:
             return read_settings(settings)
         except NegError as error:
-            self.form.refuse(str(error))
+            self._refuse(str(error))
             return None
 
     def _model(self, text: str) -> str:
         """A model as TOML text."""
         return text if text == "none" else toml_text(reference(text, is_remote=bool(self.view.connection.endpoint)))
 
+    @property
+    def _is_before(self) -> bool:
+        """Whether the person still has the form before them whose wish is under way."""
+        return self.form.is_open and self.form.form == self._submitted
+
+    def _refuse(self, words: str) -> None:
+        """Say in the form, or in a toast where that was left, why the wish is not fulfilled."""
+        if self._is_before:
+            self.form.refuse(words)
+        else:
+            self.negtui.say(words, "error")
+
     def _close(self) -> None:
-        self.form.display = False
-        self.table.focus()
+        if self._is_before:
+            self.form.display = False
+            self.table.focus()

@@ -47,10 +47,11 @@ class NearDuplicatesScreen(CuratingScreen):
             if start and start % SAY_EVERY == 0:
                 self.negtui.say(f"{start} of {len(missing)} pictures looked at.")
             await asyncio.gather(*(self._hash(gallery.session, record) for record in missing[start : start + NUM_HASHED_AT_ONCE]))
+        hashes = {record.id: self._hashes[record.id] for record in records if record.id in self._hashes}
+        groups = await asyncio.to_thread(near_duplicates, hashes)
         if gallery is not self.gallery:
             return
-        hashes = {record.id: self._hashes[record.id] for record in records if record.id in self._hashes}
-        self.groups = await asyncio.to_thread(near_duplicates, hashes)
+        self.groups = groups
         if self.groups:
             self._show_group(self.groups[0])
         else:

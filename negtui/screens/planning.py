@@ -16,6 +16,7 @@ from negtui.screens.base import NegtuiScreen
 from negtui.screens.beside import beside
 from negtui.widgets.plan_pane import Draft, PlanPane, size
 
+NO_SESSION = "Choose a session on screen 1."
 PLAN_SECONDS = 0.3
 """How long the lines rest before the daemon is asked what they take."""
 
@@ -37,14 +38,17 @@ class PlanningScreen(NegtuiScreen):
     def action_plan(self) -> None:
         if self.session:
             beside(self, self._open_plan, "plan")
+        else:
+            self.negtui.say(NO_SESSION)
 
     def close_plan(self) -> None:
         """Back to the pictures; what was not saved is forgotten."""
         self.remove_class("-planning")
 
     async def _open_plan(self) -> None:
-        answer = await self.negtui.ask(ReadSession(name=self.session))
-        if isinstance(answer, SessionAnswer):
+        session = self.session
+        answer = await self.negtui.ask(ReadSession(name=session))
+        if isinstance(answer, SessionAnswer) and session == self.session:
             self._planned = answer.spec.synthesis
             self.add_class("-planning")
             self.plan_pane.open(self._planned)
@@ -85,7 +89,10 @@ class PlanningScreen(NegtuiScreen):
     async def action_start(self) -> None:
         """Ask first, naming what it takes."""
         session = self.session
-        plan = await self.negtui.ask(PlanSynthesis(name=session)) if session else None
+        if not session:
+            self.negtui.say(NO_SESSION)
+            return
+        plan = await self.negtui.ask(PlanSynthesis(name=session))
         if not isinstance(plan, Plan):
             return
         missing = quantity(plan.num_images - plan.num_present, "picture")

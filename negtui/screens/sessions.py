@@ -7,7 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import work
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import DataTable, Static
@@ -61,6 +61,10 @@ class SessionsScreen(EditingScreen):
         if self.focused is None and not self.form.is_open:
             self.table.focus()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """More or fewer words in the columns."""
+        self.call_after_refresh(self.show, self.view, SHOWN - {"sessions"})
+
     def go_back(self) -> bool:
         if self.form.is_open:
             self.form.action_close()
@@ -78,7 +82,7 @@ class SessionsScreen(EditingScreen):
         self.action_choose()
 
     def action_choose(self) -> None:
-        session = self.table.session
+        session = self.chosen()
         if session is not None:
             self.negtui.current_session = session
             self.show(self.view, SHOWN - {"sessions"})
@@ -88,7 +92,7 @@ class SessionsScreen(EditingScreen):
         await self.form.open("filter", "Only sessions with these words", (Line("text", "words", self._text),))
 
     def action_copy_path(self) -> None:
-        folder = self.folder(self.table.session)
+        folder = self.folder(self.chosen())
         if folder:
             self.app.copy_to_clipboard(folder)
             self.negtui.say(f"Copied: {clean(folder)}")
@@ -99,11 +103,12 @@ class SessionsScreen(EditingScreen):
     def action_run_full(self) -> None:
         self._run(full=True)
 
-    @work
-    async def _run(self, full: bool) -> None:
-        session = self.table.session
-        if session is None:
-            return
+    def _run(self, *, full: bool) -> None:
+        session = self.chosen()
+        if session is not None:
+            beside(self, partial(self._start, session, full), "run", exclusive=False)
+
+    async def _start(self, session: str, full: bool) -> None:
         rows = await start_acts(self.negtui.ask, session, ACTS, full=full)
         if rows is not None:
             queued = f"{session}: {quantity(len(rows), 'job')} queued or under way."
@@ -111,10 +116,10 @@ class SessionsScreen(EditingScreen):
             self.negtui.say(said)
             self.negtui.current_session = session
 
-    @work
-    async def action_check(self) -> None:
-        if self.table.session is not None:
-            await self._detail(self.table.session, told=True)
+    def action_check(self) -> None:
+        session = self.chosen()
+        if session is not None:
+            beside(self, partial(self._detail, session, told=True), "check", exclusive=False)
 
     async def say_order(self, session: str) -> None:
         await self._detail(session, told=True)
@@ -150,11 +155,13 @@ class SessionsScreen(EditingScreen):
             self.query_one("#session-detail", Static).update(Text(clean(f"{session}: {row.error}")))
             return
         answer = await self.negtui.ask(ReadSession(name=session))
-        if isinstance(answer, SessionAnswer) and self.table.session == session:
+        if not isinstance(answer, SessionAnswer):
+            return
+        if self.table.session == session:
             warnings = [f"warning: {warning}" for warning in answer.warnings]
             self.query_one("#session-detail", Static).update(Text(clean("\n".join([*declared(answer.spec), *warnings]))))
-            if told:
-                self.negtui.say(f"{session} is in order.")
+        if told:
+            self.negtui.say(f"{session} is in order.")
 
 
 def declared(spec: SessionSpec) -> list[str]:

@@ -234,8 +234,7 @@ class ImageGrid(Widget, can_focus=True):
         self.cursor = len(self.items) - 1
 
     def action_choose(self) -> None:
-        if self.current is not None:
-            self.post_message(self.Chosen(self, self.current.key))
+        self.post_message(self.Chosen(self, self.current.key if self.current is not None else None))
 
     def _fill(self) -> None:
         """Bring the tiles up to date; those whose item stays are left alone."""

@@ -19,11 +19,11 @@ class KeyLine(Widget):
         self.screen.bindings_updated_signal.subscribe(self, lambda screen: self.refresh())
 
     def render(self) -> RenderResult:
-        known = by_id()
+        known, read_only = by_id(), getattr(self.app, "read_only", False)
         shown: dict[str, str] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if binding.show and binding.id in known and active.enabled:
+            if binding.show and binding.id in known and active.enabled and not (read_only and known[binding.id].changes):
                 shown.setdefault(binding.id, f"{key_words(binding.key)} {known[binding.id].footer}")
         last = [shown.pop(name) for name in self.ALWAYS if name in shown]
         return keys_text(list(shown.values()), last, self.size.width)

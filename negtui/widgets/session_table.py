@@ -46,7 +46,7 @@ class SessionTable(DataTable[Text]):
         text: str = "",
     ) -> None:
         """Draw what differs from what is shown; `text` filters by name and description."""
-        is_wide = self.app.size.width >= WIDE
+        is_wide, at = self.app.size.width >= WIDE, self.session or current
         active = active_by_session(jobs)
         wanted = [
             (row.name, cells(row, running(active.get(row.name, ()), progress), row.name == current, is_wide))
@@ -61,7 +61,7 @@ class SessionTable(DataTable[Text]):
         if self._shown is not None and [name for name, _ in wanted] == [name for name, _ in self._shown]:
             self._update(wanted)
         elif wanted != self._shown:
-            self._rebuild(wanted, self.session or current)
+            self._rebuild(wanted, at)
         self._shown = wanted
 
     def _update(self, wanted: list[tuple[str, tuple[str, ...]]]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from itertools import combinations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,12 +33,13 @@ def test_the_order_is_as_painted_where_no_score_exists() -> None:
     assert [one.id for one in curation.arrange(RECORDS.values(), Filter(keyword="cropped"))] == ["id2", "id3"]
 
 
-def test_not_bad_enough_comes_first_where_a_score_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_bad_enough_comes_first_where_a_score_exists() -> None:
     scores = {"id0": 0.9, "id1": 0.1, "id3": 0.5}
-    monkeypatch.setattr(curation, "badness", lambda one: scores.get(one.id))
-    first = [one.id for one in curation.arrange(RECORDS.values(), Filter())]
+    records = [msgspec.structs.replace(one, values={"score": scores[id]} if id in scores else {}) for id, one in RECORDS.items()]
+    first = [one.id for one in curation.arrange(records, Filter())]
     assert first == ["id1", "id3", "id0", "id2", "id4", "id5"]
-    assert [one.id for one in curation.arrange(RECORDS.values(), Filter(), not_bad_first=False)] == list(RECORDS)
+    assert [one.id for one in curation.arrange(records, Filter(), "as painted")] == list(RECORDS)
+    assert [one.id for one in curation.arrange(records, Filter(), "newest first")] == list(RECORDS)[::-1]
 
 
 def test_balance_counts_per_keyword() -> None:

@@ -3,13 +3,12 @@ from __future__ import annotations
 import io
 
 import pytest
-from msgspec import structs
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from daemon.protocol.commands import AnyCommand, AnyResult, ListImages, RestoreMarks
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ImageSaved, ImagesMarked, Mark, Preview
-from daemon.protocol.specs import ImageRecord
 from negtui.app import NegtuiApp
 from negtui.screens.dataset import DatasetScreen
 from tests.curation_daemon import CurationDaemon, client, in_loop, painting, png, press, record, told
@@ -231,12 +230,6 @@ async def test_read_only_marks_nothing() -> None:
         assert screen.gallery.records["id0"].status == "undecided"
 
 
-class Scored(ImageRecord, frozen=True, kw_only=True):
-    """A picture that bears a score."""
-
-    values: dict[str, float]
-
-
 def with_class_images() -> FakeClient:
     daemon = CurationDaemon()
     for number in range(3):
@@ -306,11 +299,11 @@ async def test_without_class_images_it_says_what_paints_them_and_counts_what_has
 
 
 @in_loop
-async def test_tags_filter_and_the_order_is_as_painted_or_not_bad_enough_first() -> None:
+async def test_tags_filter_and_the_order_is_not_bad_enough_first_where_there_are_scores() -> None:
     daemon = CurationDaemon()
     badness = {"id0": 0.9, "id1": 0.1, "id2": 0.5}
     daemon.records = {
-        id: Scored(**structs.asdict(structs.replace(record(number), tags=("hands",) if number == 1 else ())), values={"badness": value})
+        id: record(number, tags=("hands",) if number == 1 else (), values={"badness": value})
         for number, (id, value) in enumerate(badness.items())
     }
     async with app(client(daemon)).run_test(size=(80, 24)) as pilot:
@@ -319,11 +312,107 @@ async def test_tags_filter_and_the_order_is_as_painted_or_not_bad_enough_first()
         assert [item.key for item in screen.grid.items] == first
         await press(pilot, "o")
         assert [item.key for item in screen.grid.items] == list(badness)
+        assert "As painted." in text_of(pilot.app)
+        await press(pilot, "o")
+        assert [item.key for item in screen.grid.items] == list(badness)[::-1]
         await press(pilot, "o", "number_sign")
         assert [item.key for item in screen.grid.items] == ["id1"]
         assert "tag hands" in text_of(pilot.app)
         await press(pilot, "number_sign")
         assert [item.key for item in screen.grid.items] == first
+
+
+@in_loop
+async def test_without_scores_the_order_is_as_painted_or_newest_first() -> None:
+    async with app(client()).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        painted = [item.key for item in screen.grid.items]
+        await press(pilot, "o")
+        assert [item.key for item in screen.grid.items] == painted[::-1]
+        assert "Newest first." in text_of(pilot.app)
+        await press(pilot, "o")
+        assert [item.key for item in screen.grid.items] == painted
+        assert "Newest first." not in text_of(pilot.app)
+        await press(pilot, "number_sign")
+        assert "No picture here has a tag." in told(pilot.app)
+
+
+@in_loop
+async def test_pictures_that_could_not_be_listed_are_listed_once_there_is_a_connection_again() -> None:
+    found = client()
+    request = found.daemon.request
+
+    async def refuse(command: AnyCommand) -> AnyResult:
+        if isinstance(command, ListImages):
+            raise NegError("busy", "The connection was lost.", retryable=True)
+        return await request(command)
+
+    found.daemon.request = refuse  # type: ignore[method-assign]
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        found.lose()
+        await pilot.pause(0.3)
+        found.daemon.request = request  # type: ignore[method-assign]
+        found.find_again()
+        screen = await opened(pilot)
+        assert len(screen.grid.items) == 6
+
+
+@in_loop
+async def test_an_undo_that_is_refused_is_taken_back_and_can_be_tried_again() -> None:
+    found = client()
+    request = found.daemon.request
+
+    async def refuse(command: AnyCommand) -> AnyResult:
+        if isinstance(command, RestoreMarks):
+            raise NegError("disk_full", "There is no room.")
+        return await request(command)
+
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "u", "U")
+        assert "There is nothing to undo." in told(pilot.app)
+        assert "There is nothing to do again." in told(pilot.app)
+        await press(pilot, "a")
+        found.daemon.request = refuse  # type: ignore[method-assign]
+        await press(pilot, "u")
+        await pilot.pause(0.2)
+        assert screen.gallery.records["id0"].status == "keep"
+        found.daemon.request = request  # type: ignore[method-assign]
+        await press(pilot, "u")
+        assert statuses(found) == "......"
+        assert screen.gallery.records["id0"].status == "undecided"
+
+
+@in_loop
+async def test_tags_go_to_the_pictures_that_the_form_was_opened_for() -> None:
+    found = client()
+    row = found.daemon.add(JOBS["synthesize"], "running")
+    async with app(found).run_test(size=(80, 24)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "G", "t", *"hands")
+        fresh = record(30)
+        found.daemon.records[fresh.id] = fresh  # type: ignore[attr-defined]
+        found.tell(ImageSaved(job_id=row.id, session="toy", image=fresh, index=6, num_images=7))
+        for _ in range(100):
+            if screen.current == fresh:
+                break
+            await pilot.pause(0.05)
+        assert screen.current == fresh, "the cursor follows what is painted"
+        await press(pilot, "enter")
+        assert [id for id, one in found.daemon.records.items() if one.tags] == ["id5"]  # type: ignore[attr-defined]
+
+
+@in_loop
+async def test_without_a_picture_its_keys_say_so() -> None:
+    daemon = CurationDaemon()
+    daemon.records = {}
+    async with app(client(daemon)).run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.4)
+        for key in ("a", "x", "c", "t", "space", "enter", "y"):
+            pilot.app.clear_notifications()
+            await press(pilot, key)
+            assert "There is no picture here" in told(pilot.app), key
 
 
 @in_loop

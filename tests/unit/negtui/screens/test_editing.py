@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -201,3 +202,20 @@ async def test_read_only_opens_no_editor() -> None:
     async with app(edited(), endpoint="ssh://there", read_only=True).run_test(size=(120, 30)) as pilot:
         assert "Opened with --read-only" in await press_e(pilot, editor)
         assert editor.commands == []
+
+
+@in_loop
+async def test_e_pressed_again_before_the_editor_comes_opens_one() -> None:
+    found, editor = edited(), Editor(TEXT + b"# mine\n")
+    may_come, fetch = asyncio.Event(), found.fetch
+
+    async def slowly(session: str, path: str) -> bytes:
+        await may_come.wait()
+        return await fetch(session, path)
+
+    found.fetch = slowly  # type: ignore[method-assign]
+    async with app(found, endpoint="ssh://there").run_test(size=(120, 30)) as pilot:
+        assert "on its way" in await press_e(pilot, editor, "e")
+        may_come.set()
+        await pilot.pause(0.3)
+        assert len(editor.commands) == 1

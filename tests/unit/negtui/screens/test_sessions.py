@@ -190,3 +190,16 @@ async def test_adapters_are_merged_by_a_form_that_says_what_is_wrong() -> None:
         assert isinstance(spec, MergeJob)
         assert [(parent.name, parent.weight) for parent in spec.merging.adapters] == [("wrong", 1.0), ("subject", 0.7)]
         assert not screen.form.is_open
+
+
+@in_loop
+async def test_another_width_shows_other_columns_and_keeps_the_cursor() -> None:
+    async with app(client(sessions=ROWS)).run_test(size=(120, 30)) as pilot:
+        screen = await opened(pilot)
+        screen.table.go_to("toy")
+        for width, adapters in ((80, " 1 "), (120, "wrong")):
+            await pilot.resize_terminal(width, 30)
+            await pilot.pause(0.2)
+            (row,) = (row for row in text_of(pilot.app).splitlines() if "  toy  " in row)
+            assert adapters in row
+            assert screen.table.session == "toy"

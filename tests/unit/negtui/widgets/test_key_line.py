@@ -23,3 +23,9 @@ async def test_the_footer_says_that_leaving_stops_nothing() -> None:
         line = str(app.screen.query_one(KeyLine).render())
         assert "q quit, jobs go on" in line
         assert "ctrl+x cancel" in line
+    read_only = NegtuiApp(client().connect, start="jobs", read_only=True)
+    async with read_only.run_test(size=(120, 30)) as pilot:
+        await pilot.pause(0.3)
+        line = str(read_only.screen.query_one(KeyLine).render())
+        assert "enter log" in line
+        assert "cancel" not in line
