@@ -6,7 +6,7 @@ Pure: answers of the contract and Pillow's pictures in, texts and pictures out. 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -229,10 +229,6 @@ def next_name(names: Sequence[str], current: str, by: int) -> str:
     if not names:
         return ""
     return names[(names.index(current) + by) % len(names)] if current in names else names[-1]
-
-
-def means_words(means: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3g}" for name, value in means.items())
 
 
 def _figures(effect: Effect) -> str:

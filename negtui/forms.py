@@ -9,7 +9,7 @@ import ast
 import inspect
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -84,11 +84,6 @@ def check(spec_type: type[msgspec.Struct], option: Option, value: Any) -> None:
 def changed(option: Option, value: Any) -> bool:
     """Whether a value is another than the default."""
     return bool(value != option.default)
-
-
-def with_values(spec: msgspec.Struct, values: Mapping[str, Any]) -> msgspec.Struct:
-    """A spec with other values, checked one by one before."""
-    return msgspec.structs.replace(spec, **values)
 
 
 def written(value: Any) -> str:

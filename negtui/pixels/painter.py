@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
 
 from PIL import Image
 
@@ -162,8 +161,3 @@ class Painter:
             return
         self.num_bytes += sum(map(len, pieces))
         self._sender.send(pieces, wanted, done)
-
-
-def overridden(choice: Choice, backend: Backend) -> Choice:
-    """The same terminal with another backend, e.g. half-blocks for a screenshot."""
-    return replace(choice, backend=backend, why="asked for", available=tuple(dict.fromkeys((backend, *choice.available))))

@@ -50,12 +50,6 @@ class Pictures:
     def connect(self, sender: Sender) -> None:
         self.painter.connect(sender)
 
-    @property
-    def words(self) -> str:
-        """`kitty 142 KB`, for the status line."""
-        size = f" {self.last_bytes / 1000:.0f} KB" if self.last_bytes and self.backend in ("kitty", "sixel") else ""
-        return f"{self.backend}{size}"
-
     def cycle(self) -> Backend:
         """The next backend that this terminal has; `i`."""
         return self.painter.cycle()
@@ -67,12 +61,6 @@ class Pictures:
     def leave(self) -> str:
         """What is written to the terminal when the screen is left."""
         return self.painter.leave()
-
-    def forget(self, session: str, path: str) -> None:
-        """A picture was replaced or deleted: fetch it again when it is asked for."""
-        for key in [key for key in self._kept if key[:2] == (session, path)]:
-            self._num_kept_bytes -= _num_bytes(self._kept.pop(key))
-        self._reasons.pop((session, path), None)
 
     def reason(self, session: str, path: str) -> str:
         """Why the last `get` of this picture gave None, in words."""

@@ -75,8 +75,14 @@ class BlocksScreen(NegtuiScreen):
         zoom = f" x{2**looking.zoom}" if looking.zoom else ""
         return f"{looking.arms[arm].name}{pin}{zoom}"
 
+    def has_block(self) -> bool:
+        """Whether there is a block for a key to act on; where there is none, that is said."""
+        if self.looking.current is None:
+            self.negtui.say("No block has these words: esc shows all." if self.looking.every else "There is no comparison to look at yet.")
+        return self.looking.current is not None
+
     def action_open(self) -> None:
-        if self.looking.current is not None:
+        if self.has_block():
             self.toggle_class("-block")
             if not self.has_class("-block"):
                 self.leave_block()
@@ -90,7 +96,7 @@ class BlocksScreen(NegtuiScreen):
 
     def action_flick(self) -> None:
         """In the grid it opens the block; there the next arm stands where the one before stood."""
-        if self.looking.current is None:
+        if not self.has_block():
             return
         was_there = self.has_class("-block") and self.in_place
         self.add_class("-block")
@@ -100,21 +106,29 @@ class BlocksScreen(NegtuiScreen):
         self.show_at()
 
     def action_side(self) -> None:
-        self.in_place = not self.in_place
+        """In the grid it opens the block."""
+        if not self.has_block():
+            return
+        if self.has_class("-block"):
+            self.in_place = not self.in_place
+        self.add_class("-block")
         self.show_at()
 
     def action_difference(self) -> None:
+        if not self.has_block():
+            return
         self.is_difference = not self.is_difference
-        if self.looking.current is not None and self.is_difference:
+        if self.is_difference:
             self.add_class("-block")
         self.show_at()
 
     def action_pin(self) -> None:
-        self.looking.pinned = self.looking.arm
-        self.show_at()
+        if self.has_block():
+            self.looking.pinned = self.looking.arm
+            self.show_at()
 
     def action_zoom(self, by: int) -> None:
-        if self.looking.current is not None:
+        if self.has_block():
             self.add_class("-block")
             self.looking.zoom_by(by)
             self.show_at()

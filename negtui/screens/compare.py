@@ -189,10 +189,12 @@ class CompareScreen(FiguresScreen, ReportingScreen):
         name = comparing.next_name(self.names, self.looking.name, by)
         if name and name != self.looking.name:
             self._turn_to(name)
+        elif self.has_block():
+            self.negtui.say(f"{self.looking.session} has no other comparison.")
 
     def action_copy(self) -> None:
         text = comparing.metadata(self.looking)
-        if text:
+        if self.has_block() and text:
             self.app.copy_to_clipboard(text)
             self.negtui.say("Copied: prompt, seed and what the picture is.")
 
@@ -216,11 +218,16 @@ class CompareScreen(FiguresScreen, ReportingScreen):
         elif not answers:
             self.negtui.say("This session has no sweep yet: negtui sweep paints one.", "warning")
 
-    @work(group="start", exclusive=True)
-    async def action_start(self, full: bool) -> None:
+    def action_start(self, full: bool) -> None:
         session = self.looking.session
+        if session:
+            beside(self, partial(self._start, session, full), "start")
+        else:
+            self.negtui.say(NO_SESSION)
+
+    async def _start(self, session: str, full: bool) -> None:
         what = "on every prompt " if full else ""
-        if not session or not await self.negtui.confirm(f"Compare {what}for {session}?"):
+        if not await self.negtui.confirm(f"Compare {what}for {session}?"):
             return
         rows = await start_acts(self.negtui.ask, session, ("compare",), full=full)
         if rows:

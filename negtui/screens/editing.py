@@ -17,6 +17,7 @@ from textual.app import SuspendNotSupported
 
 from daemon.protocol.errors import NegError
 from negtui.editing import SESSION_FILE, Draft
+from negtui.lending import lent
 from negtui.screens.beside import beside
 from negtui.screens.making import MakingScreen
 
@@ -114,7 +115,7 @@ class EditingScreen(MakingScreen):
         except ValueError as error:
             raise NegError("invalid", f"$VISUAL or $EDITOR cannot be read: {error}.", "Set it.") from None
         try:
-            with self.app.suspend():
+            with lent(self.app):
                 outcome = self._started([*editor, *map(str, paths)])
         except SuspendNotSupported:
             raise NegError("invalid", f"This terminal cannot be lent to an editor. The file: {where}") from None

@@ -62,11 +62,14 @@ class FiguresScreen(BlocksScreen):
             self.show_looking()
 
     def action_effects(self) -> None:
-        self.toggle_class("-effects")
-        self.show_at()
-        self.call_after_refresh(self.show_looking)
+        if self.has_class("-effects") or self.has_block():
+            self.toggle_class("-effects")
+            self.show_at()
+            self.call_after_refresh(self.show_looking)
 
     def action_figures(self, by: int) -> None:
         if self.has_class("-effects"):
             panel = self.query_one("#compare-effects", VerticalScroll)
             panel.scroll_relative(y=by * max(1, panel.size.height - 2), animate=False)
+        else:
+            self.negtui.say("e shows the metrics.")

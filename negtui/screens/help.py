@@ -17,6 +17,7 @@ CLOSING = (
     "Leaving never stops the daemon or a job. Keys are changed in the configuration file: [keys], by the ids of docs/keys.md;"
     " negtui config path prints where it is."
 )
+OTHER = " (here it does something else)"
 
 
 class HelpScreen(ReadingScreen):
@@ -26,13 +27,15 @@ class HelpScreen(ReadingScreen):
         app = cast("NegtuiApp", self.app)
         front = app.screen_in_front
         here = [front.SCOPE] if front is not None else []
+        taken: dict[str, str] = {}
         if front is not None:
-            here += sorted({(active.binding.id or "").partition(".")[0] for active in front.active_bindings.values()} - {"app", "", *here})
-        self.tell(help_text(here, app.keys_changed))
+            taken = {key: active.binding.id for key, active in front.active_bindings.items() if active.binding.id and active.enabled}
+            here += sorted({id.partition(".")[0] for id in taken.values()} - {"app", *here})
+        self.tell(help_text(here, app.keys_changed, taken))
 
 
-def help_text(here: Iterable[str], changed: Mapping[str, str]) -> Text:
-    """All keys: of the scopes in `here`, everywhere, of the other screens, of the widgets."""
+def help_text(here: Iterable[str], changed: Mapping[str, str], taken: Mapping[str, str] | None = None) -> Text:
+    """All keys: of the scopes in `here`, everywhere, of the other screens, of the widgets. `taken`: whose id a key works for here."""
     here = [scope for scope in here if scope in KEYS]
     order = dict.fromkeys([*here, "app", *SCREENS, *KEYS])
     text = Text()
@@ -40,8 +43,10 @@ def help_text(here: Iterable[str], changed: Mapping[str, str]) -> Text:
         if KEYS[scope]:
             text.append(f"{TITLES[scope]}{' (here)' if scope in here else ''}\n", style="bold underline")
         for key in KEYS[scope]:
-            text.append(f"  {key_words(changed.get(key.id, key.key)):<22} ", style="bold")
-            text.append(f"{key.words}\n")
+            keys = changed.get(key.id, key.key)
+            is_other = scope == "app" and any((taken or {}).get(one, key.id) != key.id for one in keys.split(","))
+            text.append(f"  {key_words(keys):<22} ", style="bold")
+            text.append(f"{key.words}{OTHER if is_other else ''}\n")
         if KEYS[scope]:
             text.append("\n")
     text.append(CLOSING)

@@ -144,13 +144,18 @@ class TrainScreen(OptionsScreen):
 
     def action_other_run(self, by: int) -> None:
         runs = [row.id for row in self.runs]
-        if self.run_id in runs:
-            place = max(0, min(len(runs) - 1, runs.index(self.run_id) + by))
+        place = runs.index(self.run_id) + by if self.run_id in runs else -1
+        if not 0 <= place < len(runs):
+            self.negtui.say(f"There is no {'older' if by < 0 else 'newer'} run of this session.")
+        else:
             self._is_pinned = place < len(runs) - 1
             self._look_at(runs[place])
             self.refresh_view()
 
     def action_overlay(self) -> None:
+        if len(self.runs) < 2:
+            self.negtui.say("This session has no older run to lay under the curves.")
+            return
         self._num_older = OVERLAYS[(OVERLAYS.index(self._num_older) + 1) % len(OVERLAYS)]
         for row in self.overlaid:
             self.negtui.bridge.remember(row.id)

@@ -13,6 +13,8 @@ from textual.app import SuspendNotSupported
 from textual.widget import Widget
 from textual.widgets import Input
 
+from negtui.lending import lent
+
 if TYPE_CHECKING:
     from negtui.app import NegtuiApp
 
@@ -63,7 +65,7 @@ class CommandLine(Input):
         words = words[1:] if words[:1] == ["negtui"] else words
         if words:
             try:
-                with app.suspend():
+                with lent(app):
                     self._run([*app.command, *words])
             except SuspendNotSupported:
                 app.say("This terminal cannot be lent to a command: give it in a shell.", "warning")

@@ -153,6 +153,8 @@ class LogPane(ScrollView, can_focus=True):
         if wanted:
             self.is_following = False
             self.scroll_to(y=min(wanted) if way > 0 else max(wanted), animate=False, force=True)
+        else:
+            self.notify(f"No warning or error {'below' if way > 0 else 'above'}.", markup=False)
 
     def on_mouse_scroll_up(self) -> None:
         self.is_following = False

@@ -179,9 +179,11 @@ class SampleStrip(Container, can_focus=True):
     def action_copy(self) -> None:
         """The chosen tile's prompt with its seed, to the clipboard of the terminal."""
         place = self._chosen_place
-        if place is not None:
-            self.app.copy_to_clipboard(clean(f"{place[1]}  (seed {place[2]})"))
-            self.notify("Copied the prompt with its seed.", markup=False)
+        if place is None:
+            self.notify("There are no samples yet.", markup=False)
+            return
+        self.app.copy_to_clipboard(clean(f"{place[1]}  (seed {place[2]})"))
+        self.notify("Copied the prompt with its seed.", markup=False)
 
     def back(self) -> bool:
         """One level back: full size. False where there is none."""

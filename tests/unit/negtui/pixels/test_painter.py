@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from PIL import Image
 
 from negtui.pixels.base import Choice
-from negtui.pixels.painter import Painter, overridden
+from negtui.pixels.painter import Painter
 from negtui.pixels.store import MAX_PIXELS, TerminalStore
 from tests.fake_terminal import FakeTerminal, difference, in_loop
 from tests.sample_pictures import typical
@@ -104,8 +104,3 @@ async def test_leaving_frees_what_the_terminal_keeps() -> None:
     line.terminal.feed(painter.leave().encode())
     assert line.terminal.images == {}
     assert painter.leave() == ""
-
-
-def test_another_backend_for_a_screenshot() -> None:
-    assert overridden(KITTY, "half").backend == "half"
-    assert Painter(overridden(KITTY, "off")).backend == "off"

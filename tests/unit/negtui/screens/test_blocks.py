@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from daemon.protocol.commands import SessionRow
 from negtui.screens.compare import CompareScreen
 from negtui.widgets.arm_grid import BlockView, Column
-from tests.curation_daemon import client, in_loop, press
+from tests.curation_daemon import client, in_loop, press, told
 from tests.snapshots.screens import text_of
 from tests.unit.negtui.screens.test_compare import ROWS, app, opened
 
@@ -71,3 +72,47 @@ async def test_one_in_place_or_side_by_side_and_zoomed_back_step_by_step() -> No
         await press(pilot, "Z")
         assert screen.looking.zoom == 0
         assert screen.has_class("-block")
+
+
+@in_loop
+async def test_v_opens_the_block_side_by_side_and_then_changes_the_way() -> None:
+    async with app(client(sessions=ROWS)).run_test(size=(100, 30)) as pilot:
+        screen = await opened(pilot)
+        await press(pilot, "v")
+        assert screen.has_class("-block")
+        assert not screen.in_place
+        await press(pilot, "v")
+        assert screen.has_class("-block")
+        assert screen.in_place
+
+
+@in_loop
+async def test_without_a_block_its_keys_say_so() -> None:
+    keys = ("enter", "space", "v", "d", "p", "z", "Z", "e", "y", "right_square_bracket")
+    async with app(client(sessions=(SessionRow(name="toy"),))).run_test(size=(100, 30)) as pilot:
+        await pilot.pause(0.3)
+        for key in keys:
+            pilot.app.clear_notifications()
+            await press(pilot, key)
+            assert "There is no comparison to look at yet." in told(pilot.app), key
+    async with app(client(sessions=ROWS)).run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await press(pilot, "slash", *"zzz", "enter")
+        for key in keys[:-1]:
+            pilot.app.clear_notifications()
+            await press(pilot, key)
+            assert "No block has these words" in told(pilot.app), key
+
+
+@in_loop
+async def test_keys_with_nowhere_to_go_say_so() -> None:
+    async with app(client(sessions=())).run_test(size=(100, 30)) as pilot:
+        await pilot.pause(0.3)
+        await press(pilot, "r", "J")
+        assert "Choose a session on screen 1." in told(pilot.app)
+        assert "e shows the metrics." in told(pilot.app)
+    one = (SessionRow(name="toy", comparisons=("default",)),)
+    async with app(client(sessions=one)).run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        await press(pilot, "left_square_bracket")
+        assert "toy has no other comparison." in told(pilot.app)

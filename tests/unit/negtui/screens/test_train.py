@@ -16,7 +16,7 @@ from negtui.screens.train import TrainScreen
 from negtui.widgets.curve_grid import CurveGrid
 from negtui.widgets.sample_strip import Lines, SampleStrip
 from negtui.widgets.spec_form import OptionRows
-from tests.curation_daemon import in_loop
+from tests.curation_daemon import in_loop, told
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS, moved
 from tests.snapshots.screens import matches, settled, text_of
@@ -153,6 +153,17 @@ async def test_curves_samples_and_log_of_the_run_are_shown_as_they_come() -> Non
         assert "odd [red]images[/]" in " ".join(desk.text.split())
         assert "samples [50]" in desk.text
         assert "target 50" in desk.text
+
+
+@in_loop
+async def test_keys_for_other_runs_say_where_there_is_none() -> None:
+    client, _ = with_run("done")
+    async with opened(client) as desk:
+        await desk.press("left_square_bracket", "right_square_bracket", "v")
+        said = told(desk.pilot.app)
+        assert "There is no older run of this session." in said
+        assert "There is no newer run of this session." in said
+        assert "no older run to lay under the curves" in said
 
 
 @in_loop
