@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from daemon.comparison import measures
-from daemon.comparison.measures import Measure, Scorer
-from daemon.comparison.metrics import Values
 from daemon.comparison.sweep.recipe import sweep
 from daemon.engine.base import OnBlockStep
+from daemon.measuring import measures
+from daemon.measuring.measures import Measure, Scorer
+from daemon.measuring.metrics import Values
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.events import DurableEvent
 from daemon.protocol.specs import ImageRequest, ModelSpec, SweepJob

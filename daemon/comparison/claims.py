@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from daemon.comparison.effects import CellValues, find_effect, listed, signed_with_interval
-from daemon.comparison.metrics import METRICS, present
 from daemon.comparison.plan import Block
 from daemon.comparison.stats import MIN_HELD_CLUSTERS
+from daemon.measuring.metrics import METRICS, present
 from daemon.protocol.effects import Claim, ClaimVerdict, Effect
 
 

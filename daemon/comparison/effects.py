@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from daemon.comparison.metrics import METRICS, QUALITY, Values, present
 from daemon.comparison.plan import Block, prompt_clusters
 from daemon.comparison.stats import MIN_HELD_CLUSTERS, Interval, held_bootstrap, paired_bootstrap
+from daemon.measuring.metrics import METRICS, QUALITY, Values, present
 from daemon.protocol.effects import Effect
 from daemon.student import MIN_CLUSTERS
 

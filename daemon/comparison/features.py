@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from daemon.comparison.metrics import luma
+from daemon.measuring.metrics import luma
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from daemon.comparison.arms import Arm
 from daemon.comparison.effects import CellValues
-from daemon.comparison.metrics import Values
 from daemon.comparison.plan import Block
 from daemon.engine.base import ModelIdentity
+from daemon.measuring.metrics import Values
 from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.effects import Claim, Effect
 from daemon.protocol.specs import CompareJob

@@ -1,4 +1,7 @@
-"""What the folders of comparisons and of sweeps hold alike: `metrics.csv`, `sheet*.png`, and last `summary.json`."""
+"""What the folders of comparisons and of sweeps hold alike: `metrics.csv`, `sheet*.png`, and last `summary.json`.
+
+Beside them lie all pictures and what was measured of them.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,13 @@ import msgspec
 from daemon import files
 from daemon.comparison.arms import Arm
 from daemon.comparison.effects import CellValues
-from daemon.comparison.metrics import present
+from daemon.comparison.painting import COMPARISONS_FOLDER
 from daemon.comparison.plan import Block
+from daemon.measuring.measures import Scorer, Subject, measure
+from daemon.measuring.metrics import Values, present
 from daemon.protocol.codec import pretty_json
+from daemon.protocol.specs import ImageRecord
+from daemon.recipe import JobContext
 
 SUMMARY_FILE = "summary.json"
 
@@ -32,6 +39,12 @@ class AnySummary(Protocol):
 
 
 S = TypeVar("S", bound=AnySummary)
+
+
+def measure_records(context: JobContext, records: Iterable[ImageRecord], scorers: Sequence[Scorer]) -> dict[str, Values]:
+    """All figures of a session's pictures, by the picture's sha256; what one comparison or sweep has measured, the others have."""
+    subjects = [Subject(context.session_path / record.path, record.sha256, record.request.prompt) for record in records]
+    return measure(context, subjects, scorers, context.session_path / COMPARISONS_FOLDER / "measures.jsonl")
 
 
 def write_summary(folder: Path, summary: AnySummary) -> None:

@@ -17,14 +17,14 @@ from daemon.comparison.diversity import find_diversity
 from daemon.comparison.effects import CellValues, arm_means, find_effects, verdict_in_words
 from daemon.comparison.features import MAX_PIXELS, features
 from daemon.comparison.findings import Findings
-from daemon.comparison.folder import read_summary
-from daemon.comparison.measures import Scorer, find_scorers, measure_records
+from daemon.comparison.folder import measure_records, read_summary
 from daemon.comparison.outputs import Summary, write_outputs
 from daemon.comparison.painting import COMPARISONS_FOLDER, IMAGES_FOLDER, cell_record, paint_cells
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.engine.base import ModelIdentity
 from daemon.judging.results import read_results
 from daemon.manifest import Manifest
+from daemon.measuring.measures import PLAIN, Scorer, find_scorers
 from daemon.pictures import PaintPace, thumbnail_path
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.codec import canonical_sha256
@@ -97,7 +97,7 @@ def _resolve(job: CompareJob, context: JobContext) -> Comparison:
         raise NegError("invalid", "A comparison cannot be called `images`: its pictures lie there.", "Change comparison.output_name.")
     more = read_prompts_file(context.session_path, spec.prompts_file) if spec.prompts_file else ()
     blocks = plan_blocks(spec, more)
-    scorers = find_scorers(spec, context.session_path)
+    scorers = (PLAIN, *find_scorers(spec, context.session_path))
     arms = resolve_arms(spec.arms, context.session_path, context.engine)
     identity = context.engine.identify(job.model)
     return Comparison(job, identity, arms, blocks, plan_cells(spec, blocks, arms, identity), scorers)

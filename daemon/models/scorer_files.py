@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon.models.sources import PICKLED_SUFFIXES, weight_files
 from daemon.protocol.errors import NegError
-from daemon.protocol.specs import ComparisonSpec
+from daemon.protocol.specs import ComparisonSpec, ScorerPaths
 
 SCORERS_FOLDER = "scorers"
 """In the workspace, beside `sessions/`: where a scorer's folder lies unless the session says otherwise."""
@@ -80,10 +80,10 @@ class ScorerFiles:
     decisive: tuple[Path, ...]
 
 
-def find_scorer_files(name: str, comparison: ComparisonSpec, session_path: Path) -> ScorerFiles:
+def find_scorer_files(name: str, paths: ScorerPaths, session_path: Path) -> ScorerFiles:
     """The folder that `comparison.scorer_paths` names, else `scorers/NAME` of the workspace. Raises `NegError` `not_found` in words."""
     source = SCORER_SOURCES[name]
-    told = getattr(comparison.scorer_paths, source.field)
+    told = getattr(paths, source.field)
     folder = session_path.parent.parent / SCORERS_FOLDER / name if told is None else session_path / Path(told).expanduser()
     if not folder.is_dir():
         where = "comparison.scorer_paths" if told is not None else "its usual place"
@@ -96,7 +96,7 @@ def check_scorers(comparison: ComparisonSpec, session_path: Path) -> None:
     """Raises `NegError` where the files of a scorer that is asked for are not here."""
     for name in comparison.scorers:
         if name in SCORER_SOURCES:
-            find_scorer_files(name, comparison, session_path)
+            find_scorer_files(name, comparison.scorer_paths, session_path)
 
 
 def _chosen(source: ScorerSource, folder: Path, options: Sequence[str]) -> list[Path]:

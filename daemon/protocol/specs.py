@@ -66,6 +66,8 @@ class PromptSpec(Spec, frozen=True, kw_only=True):
 
 
 ScorerName = Literal["toy-probe", "clip-score", "pickscore", "hpsv2.1", "imagereward", "aesthetic"]
+PROMPT_FREE: tuple[ScorerName, ...] = ("toy-probe", "aesthetic")
+"""Those that judge a picture whatever was asked for; the prompt of a bad picture asks for it to be bad."""
 
 
 class ScorerPaths(Spec, frozen=True, kw_only=True):
@@ -132,6 +134,9 @@ class SynthesizeJob(Spec, frozen=True, kw_only=True, tag="synthesize", tag_field
     session: Name
     model: ModelSpec
     synthesis: SynthesisSpec
+    scorers: tuple[ScorerName, ...] = ()
+    """What reads how bad every picture is."""
+    scorer_paths: ScorerPaths = ScorerPaths()
 
 
 class TrainJob(Spec, frozen=True, kw_only=True, tag="train", tag_field="kind"):
@@ -189,7 +194,7 @@ def job_specs(session: str, spec: SessionSpec, full: bool = False, preset: Prese
     """
     jobs: dict[str, JobSpec] = {}
     if spec.synthesis is not None:
-        jobs["synthesize"] = SynthesizeJob(session=session, model=spec.model, synthesis=spec.synthesis)
+        jobs["synthesize"] = _synthesize_job(session, spec, spec.synthesis)
     if spec.training is not None:
         jobs["train"] = TrainJob(session=session, model=spec.model, training=spec.training)
     for merging in spec.merging:
@@ -205,6 +210,13 @@ def job_specs(session: str, spec: SessionSpec, full: bool = False, preset: Prese
     if spec.sweep is not None and spec.comparison is not None:
         jobs["sweep"] = sweep_job(session, spec.model, spec.sweep, spec.comparison)
     return jobs
+
+
+def _synthesize_job(session: str, spec: SessionSpec, synthesis: SynthesisSpec) -> SynthesizeJob:
+    asking = spec.comparison or ComparisonSpec()
+    scorers = tuple(name for name in asking.scorers if name in PROMPT_FREE)
+    paths = asking.scorer_paths if scorers else ScorerPaths()
+    return SynthesizeJob(session=session, model=spec.model, synthesis=synthesis, scorers=scorers, scorer_paths=paths)
 
 
 def kind_of(key: str) -> str:
@@ -300,4 +312,4 @@ class ImageRecord(Spec, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
     """Sorted, each once."""
     values: dict[str, float] = msgspec.field(default_factory=dict)
-    """Readings of how bad it is, by name, e.g. `score`: whoever reads pictures may write them into the manifest."""
+    """What was read in it, by metric: `flaw_probability`, `aesthetic`; other readers of pictures may write `badness` into the manifest."""

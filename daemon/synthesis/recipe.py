@@ -1,10 +1,12 @@
-"""Act 1: paint the planned bad pictures into `dataset/`, one by one, each with a line in the manifest. Torch-free."""
+"""Act 1: paint the planned bad pictures into `dataset/`, each with a line in the manifest and what scorers read in it. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from daemon.manifest import Manifest
+from daemon.measuring.measures import find_scorers, reader
+from daemon.measuring.metrics import Values
 from daemon.pictures import PaintPace, Picture, image_id, paint_or_reuse
 from daemon.protocol.events import DurableEvent, Logged
 from daemon.protocol.specs import ImageRecord, SynthesizeJob
@@ -20,6 +22,7 @@ def synthesize(job: SynthesizeJob, context: JobContext) -> Iterator[DurableEvent
         planned = plan(job.synthesis, context.engine.identify(job.model))
     folder = context.session_path / DATASET_FOLDER
     manifest = Manifest(folder / "manifest.jsonl")
+    read = reader(find_scorers(job, context.session_path))
     pace = PaintPace(context, "synthesise", len(planned))
     told: set[str] = set()
     for index, image in enumerate(planned):
@@ -29,7 +32,9 @@ def synthesize(job: SynthesizeJob, context: JobContext) -> Iterator[DurableEvent
             picture = paint_or_reuse(
                 pace, job.model, image.request, folder, index=index, label=_label(image), known_sha256=known.sha256 if known else None
             )
-            record = manifest.keep(_record(image, picture))
+            # What was read of this very picture stays.
+            values = known.values if known is not None and known.sha256 == picture.sha256 else {}
+            record = manifest.keep(_record(image, picture, values or read(picture.path, image.request.prompt)))
         told.add(record.id)
         yield pace.saved(record, index, reused=picture.reused)
     num_others = sum(record.id not in told and (folder / f"{record.id}.png").exists() for record in manifest.records())
@@ -40,7 +45,7 @@ def synthesize(job: SynthesizeJob, context: JobContext) -> Iterator[DurableEvent
         yield Logged(job_id=context.job_id, level="warning", message=message)
 
 
-def _record(image: PlannedImage, picture: Picture) -> ImageRecord:
+def _record(image: PlannedImage, picture: Picture, values: Values) -> ImageRecord:
     return ImageRecord(
         id=picture.id,
         path=f"{DATASET_FOLDER}/{picture.path.name}",
@@ -48,6 +53,7 @@ def _record(image: PlannedImage, picture: Picture) -> ImageRecord:
         request=image.request,
         keyword=image.keyword,
         weight=image.weight,
+        values=values,
     )
 
 

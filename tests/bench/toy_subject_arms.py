@@ -24,9 +24,9 @@ from subject_lora import COMMON, OTHER_PROMPT, SUBJECT, Reader, cross
 
 from daemon import sessions
 from daemon.comparison.recipe import compare
-from daemon.comparison.scorers.toy_probe import load_probe
 from daemon.comparison.stats import paired_bootstrap
 from daemon.engine.models import LocalEngine, create_engine
+from daemon.measuring.scorers.toy_probe import load_probe
 from daemon.protocol.events import ImageSaved
 from daemon.protocol.specs import CompareJob, PromptSpec, SessionSpec, TrainJob, job_specs
 from daemon.recipe import JobContext

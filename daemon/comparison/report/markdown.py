@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from daemon.comparison.effects import figure, signed, signed_with_interval
 from daemon.comparison.findings import Findings
-from daemon.comparison.metrics import present
 from daemon.comparison.report.headline import find_headline
 from daemon.comparison.report.settings import command, confounds, settings
 from daemon.judging.verdicts import percent
+from daemon.measuring.metrics import present
 from daemon.protocol.effects import Claim, Effect
 from daemon.protocol.voting import Preference
 

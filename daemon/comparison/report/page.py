@@ -15,7 +15,6 @@ import msgspec
 from daemon.comparison.claims import find_roles
 from daemon.comparison.effects import figure, signed
 from daemon.comparison.findings import Findings, note
-from daemon.comparison.metrics import METRICS, QUALITY, present
 from daemon.comparison.plan import Block
 from daemon.comparison.report.charts import diagnosis_charts
 from daemon.comparison.report.forest import SHARES, find_axis
@@ -25,6 +24,7 @@ from daemon.comparison.report.pictures import choose_shown, data_uri, picture_pa
 from daemon.comparison.report.settings import command, confounds, settings
 from daemon.comparison.report.votes import strength_axis
 from daemon.judging.verdicts import percent
+from daemon.measuring.metrics import METRICS, QUALITY, present
 from daemon.protocol.effects import Effect
 
 FOLDER = Path(__file__).parent

@@ -15,10 +15,10 @@ from daemon.comparison.arms import Arm
 from daemon.comparison.effects import CellValues, figure
 from daemon.comparison.folder import write_metrics, write_sheets, write_summary
 from daemon.comparison.grid import Column, Row, draw_sheets
-from daemon.comparison.metrics import present
 from daemon.comparison.plan import Block
 from daemon.comparison.sweep.tables import table_rows
 from daemon.manifest import write_manifest
+from daemon.measuring.metrics import present
 from daemon.protocol.specs import ImageRecord, SweepJob
 from daemon.protocol.sweeps import SweepCell, SweepTable
 

@@ -14,15 +14,15 @@ import msgspec
 
 from daemon.comparison.arms import Arm, resolve_arms
 from daemon.comparison.effects import CellValues
-from daemon.comparison.folder import read_summary
-from daemon.comparison.measures import Scorer, find_scorers, measure_records
-from daemon.comparison.metrics import METRICS, QUALITY, Metric
+from daemon.comparison.folder import measure_records, read_summary
 from daemon.comparison.painting import IMAGES_FOLDER, cell_record, paint_cells
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells, prompt_clusters
 from daemon.comparison.sweep.outputs import Finished, Summary, write_outputs
 from daemon.comparison.sweep.racing import Stop, find_losers, look_points
 from daemon.comparison.sweep.tables import SWEEPS_FOLDER, make_table, stop_in_words
 from daemon.engine.base import ModelIdentity
+from daemon.measuring.measures import PLAIN, Scorer, find_scorers
+from daemon.measuring.metrics import METRICS, QUALITY, Metric
 from daemon.pictures import PaintPace
 from daemon.prompts.lines import read_prompts_file
 from daemon.protocol.codec import canonical_sha256
@@ -120,7 +120,7 @@ def _plan(job: SweepJob, context: JobContext) -> Plan:
     spec = job.comparison
     more = read_prompts_file(context.session_path, spec.prompts_file) if spec.prompts_file else ()
     blocks = spread(plan_blocks(spec, more))
-    scorers = find_scorers(spec, context.session_path)
+    scorers = (PLAIN, *find_scorers(spec, context.session_path))
     metric = _deciding(job)
     arms = resolve_arms(cell_arms(job.sweep), context.session_path, context.engine)
     identity = context.engine.identify(job.model)

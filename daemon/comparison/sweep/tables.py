@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from daemon.comparison.effects import CellValues, arm_means, figure, signed
-from daemon.comparison.metrics import METRICS, Metric, present
 from daemon.comparison.plan import Block, prompt_clusters
 from daemon.comparison.stats import Interval, paired_bootstrap
 from daemon.comparison.sweep.racing import Stop, look_points
+from daemon.measuring.metrics import METRICS, Metric, present
 from daemon.protocol.errors import NegError
 from daemon.protocol.sweep_spec import FINISHED, SweepSpec, cell_arms, swept_adapter
 from daemon.protocol.sweeps import SweepCell, SweepTable

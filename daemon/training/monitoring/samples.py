@@ -24,6 +24,7 @@ from daemon.engine.prompts import encode_for_base
 from daemon.engine.sampling import base_pipeline, base_stage, decode, denoise, start_latents
 from daemon.files import require_space
 from daemon.manifest import append_line
+from daemon.measuring.metrics import Measure
 from daemon.picture_text import picture_text
 from daemon.pictures import PaintPace, save_picture, whole_png_sha256
 from daemon.protocol.events import SamplesSaved
@@ -31,7 +32,6 @@ from daemon.protocol.specs import ImageRequest
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.recipe import JobContext
 from daemon.training.monitoring.sample_lines import ARMS, ArmName, Place, SampleLine, read_lines, samples_event
-from daemon.training.monitoring.scoring import Score
 
 PARTS = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "scheduler")
 
@@ -39,7 +39,7 @@ PARTS = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "u
 class Sampler:
     """Paints what is missing of a step's samples. A picture that stands there already, from the same weights, is told again."""
 
-    def __init__(self, spec: TrainingSpec, parts: Any, place: Place, context: JobContext, word: str, score: Score | None = None) -> None:
+    def __init__(self, spec: TrainingSpec, parts: Any, place: Place, context: JobContext, word: str, score: Measure | None = None) -> None:
         """`word` is what the adapter was trained as: the negative prompt of placebo and target."""
         self._spec, self._parts, self._place, self._context, self._word, self._score = spec, parts, place, context, word, score
         self._lines = read_lines(place.lines_path)

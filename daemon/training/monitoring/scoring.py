@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from PIL import Image
 
 from daemon import toy
+from daemon.measuring.metrics import Measure, Values
 from daemon.protocol.specs import ModelSpec
 
-Score = Callable[[Sequence[Image.Image], Sequence[str]], list[dict[str, float]]]
-"""Pictures and their prompts -> figures a picture by name: `flaw_probability`, and `adherence` (0 or 1) where the prompt names a scene."""
 
-
-def find_score(model: ModelSpec) -> Score | None:
+def find_score(model: ModelSpec) -> Measure | None:
     """The score of a model's pictures, or None where there is no judge that was made for them."""
     is_toy = model.base == "toy" and (toy.PROBE_PATH / "probe.safetensors").is_file()
     return _score_by_probe if is_toy else None
 
 
-def _score_by_probe(images: Sequence[Image.Image], prompts: Sequence[str]) -> list[dict[str, float]]:
-    from daemon.toy.scenes import parse
-
-    found = []
-    for reading, prompt in zip(_probe().read(list(images)), prompts, strict=True):
-        values = {"flaw_probability": float(reading.flaw_probability)}
-        found.append(values | ({"adherence": float(reading.agrees(prompt))} if parse(prompt) is not None else {}))
-    return found
+def _score_by_probe(images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Values]:
+    return _probe()(images, prompts)
 
 
 @functools.cache
-def _probe() -> Any:
-    from daemon.toy.probe import Probe
+def _probe() -> Measure:
+    from daemon.measuring.scorers.toy_probe import load_probe
 
-    return Probe.load()
+    return load_probe(toy.PROBE_PATH)

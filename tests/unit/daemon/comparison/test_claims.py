@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from daemon.comparison.claims import OPTIONAL, STATEMENTS, Roles, find_claims, find_roles
-from daemon.comparison.metrics import METRICS
 from daemon.comparison.plan import Block
+from daemon.measuring.metrics import METRICS
 from daemon.protocol.effects import Claim
 
 NAMES = ("baseline", "placebo", "target")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from comparing import CountingScorer, job, prepare
+from comparing import job, prepare
+from counting import CountingScorer
 from painting import Desk, file_states
 
 from daemon.comparison.recipe import compare

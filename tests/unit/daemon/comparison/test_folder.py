@@ -4,10 +4,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from counting import CountingScorer
+from painting import Desk, draw, request
 
 from daemon.comparison.arms import Arm
-from daemon.comparison.folder import read_summary, write_metrics, write_sheets, write_summary
+from daemon.comparison.folder import measure_records, read_summary, write_metrics, write_sheets, write_summary
 from daemon.comparison.plan import Block
+from daemon.files import sha256_file
+from daemon.measuring.measures import find_scorers
+from daemon.pictures import encode_png
+from daemon.protocol.specs import ComparisonSpec, ImageRecord
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -65,3 +71,18 @@ def test_figures_have_a_row_a_picture_and_are_empty_where_there_are_none(tmp_pat
         '0,"a, b",7,second,id2,,0.25',
         "1,c,8,second,id3,,0.125",
     ]
+
+
+def test_pictures_are_measured_by_their_own_prompts_and_once_for_all_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = CountingScorer().install(monkeypatch)
+    scorers = find_scorers(ComparisonSpec(scorers=("toy-probe",)), tmp_path)
+    records = []
+    for prompt in ("a star", "a circle"):
+        asked = request(prompt=prompt, width=16, height=16)
+        path = tmp_path / f"{prompt}.png"
+        path.write_bytes(encode_png(draw(asked)))
+        records.append(ImageRecord(id=prompt, path=path.name, sha256=sha256_file(path), request=asked))
+    found = measure_records(Desk(tmp_path).context, records, scorers)
+    assert [found[record.sha256]["adherence"] for record in records] == [1.0, 0.0]
+    assert measure_records(Desk(tmp_path).context, records, scorers) == found
+    assert scorer.num_measured == 2

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from comparing import CountingScorer, job, prepare
+from comparing import job, prepare
+from counting import CountingScorer
 from painting import Desk
 
 from daemon.comparison.folder import read_summary

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from comparing import ADAPTER, CountingScorer, job, prepare
+from comparing import ADAPTER, job, prepare
+from counting import CountingScorer
 from painting import Desk, FakeEngine, file_states
 
 from daemon.comparison.outputs import Summary

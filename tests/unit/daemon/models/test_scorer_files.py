@@ -47,7 +47,7 @@ def test_every_scorer_but_the_probe_has_its_source_and_its_path() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_files_of_the_workspace_are_found_and_all_of_them_decide(session_path: Path, name: str) -> None:
     folder = put(session_path.parent.parent / "scorers" / name, *FILES[name])
-    found = find_scorer_files(name, comparison(), session_path)
+    found = find_scorer_files(name, ScorerPaths(), session_path)
     assert found.folder == folder
     assert {path.name for path in found.decisive} == set(FILES[name])
     check_scorers(comparison(scorers=(name, "toy-probe")), session_path)
@@ -59,7 +59,7 @@ def test_each_missing_file_is_named_with_licence_and_source(session_path: Path, 
         folder = put(session_path.parent.parent / "scorers" / name / left_out, *(one for one in FILES[name] if one != left_out))
         paths = ScorerPaths(**{SCORER_SOURCES[name].field: str(folder)})
         with pytest.raises(NegError) as caught:
-            find_scorer_files(name, comparison(scorer_paths=paths), session_path)
+            find_scorer_files(name, paths, session_path)
         assert caught.value.detail.code == "not_found"
         assert left_out in caught.value.detail.message
         assert SCORER_SOURCES[name].licence in caught.value.detail.hint
@@ -78,7 +78,7 @@ def test_each_missing_file_is_named_with_licence_and_source(session_path: Path, 
 def test_a_pickle_in_its_place_is_refused_with_a_way_out(session_path: Path, name: str, left_out: str, pickled: str) -> None:
     put(session_path.parent.parent / "scorers" / name, *(one for one in FILES[name] if one != left_out), pickled)
     with pytest.raises(NegError, match="pickle, which can run code when it is read, and is refused") as caught:
-        find_scorer_files(name, comparison(), session_path)
+        find_scorer_files(name, ScorerPaths(), session_path)
     assert caught.value.detail.hint.startswith(f"Convert it to {left_out}")
 
 
@@ -90,12 +90,12 @@ def test_a_path_may_be_absolute_of_the_session_or_of_the_home(session_path: Path
         (str(session_path / "x"), session_path / "x"),
     ):
         put(folder, *CLIP)
-        assert find_scorer_files("clip-score", comparison(scorer_paths=ScorerPaths(clip_score=told)), session_path).folder == folder
+        assert find_scorer_files("clip-score", ScorerPaths(clip_score=told), session_path).folder == folder
 
 
 def test_a_tokenizer_may_be_of_two_files(session_path: Path) -> None:
     put(session_path.parent.parent / "scorers/clip-score", *(one for one in CLIP if one != "tokenizer.json"), "vocab.json")
     with pytest.raises(NegError, match=r"holds no tokenizer\.json or vocab\.json with merges\.txt"):
-        find_scorer_files("clip-score", comparison(), session_path)
+        find_scorer_files("clip-score", ScorerPaths(), session_path)
     put(session_path.parent.parent / "scorers/clip-score", "merges.txt")
-    assert len(find_scorer_files("clip-score", comparison(), session_path).decisive) == 5
+    assert len(find_scorer_files("clip-score", ScorerPaths(), session_path).decisive) == 5

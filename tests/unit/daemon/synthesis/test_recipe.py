@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from counting import CountingScorer
 from painting import IDENTITY, MODEL, Desk, file_states
 
 from daemon.files import sha256_file
@@ -63,6 +64,23 @@ def test_stopped_anywhere_it_ends_with_the_same_files(tmp_path: Path, stop_after
     assert [event.reused for event in events] == [True] * len(told) + [False] * (4 - len(told))
     assert len(stopped.engine.painted) + len(resumed.engine.painted) == 4
     assert contents(broken) == contents(whole)
+
+
+def test_what_scorers_read_stands_in_the_manifest_and_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = CountingScorer().install(monkeypatch)
+    plain = list(synthesize(job(), Desk(tmp_path).context))
+    asking = msgspec.structs.replace(job(), scorers=("toy-probe",))
+    read = list(synthesize(asking, Desk(tmp_path).context))
+    assert (scorer.num_measured, scorer.num_loads) == (4, 1)
+    assert all("flaw_probability" in event.image.values for event in read if isinstance(event, ImageSaved))
+    assert [msgspec.structs.replace(event.image, values={}) for event in read] == [event.image for event in plain]
+    assert read_manifest(tmp_path / "dataset/manifest.jsonl") == [event.image for event in read]
+    # With no scorer asked for any more, what was read stays.
+    for again in (asking, job()):
+        assert list(synthesize(again, Desk(tmp_path).context)) == read
+    (tmp_path / read[0].image.path).write_bytes(b"torn")
+    list(synthesize(asking, Desk(tmp_path).context))
+    assert scorer.num_measured == 4, "painted again it is the same picture"
 
 
 def test_a_mark_survives_a_rerun_and_a_repainting(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from comparing import CountingScorer, job, prepare
+from comparing import job, prepare
+from counting import CountingScorer
 from painting import Desk
 from test_page import EVIL
 

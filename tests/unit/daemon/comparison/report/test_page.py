@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from comparing import CountingScorer, job, prepare
+from comparing import job, prepare
+from counting import CountingScorer
 from painting import Desk
 
 from daemon.comparison.recipe import compare

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparing import CountingScorer, job, prepare
+from comparing import job, prepare
+from counting import CountingScorer
 from found import findings
 from painting import Desk
 from test_page import Reader

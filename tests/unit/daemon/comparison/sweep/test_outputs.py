@@ -2,7 +2,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from comparing import CountingScorer, prepare
+from comparing import prepare
+from counting import CountingScorer
 from painting import Desk
 from PIL import Image
 from sweeping import sweep_of

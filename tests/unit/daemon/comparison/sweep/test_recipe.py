@@ -4,7 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from comparing import CountingScorer, prepare
+from comparing import prepare
+from counting import CountingScorer
 from painting import Desk, file_states
 from sweeping import sweep_of
 

@@ -1,9 +1,9 @@
 import pytest
 
-from daemon.comparison.metrics import METRICS
 from daemon.comparison.plan import Block
 from daemon.comparison.sweep.racing import Stop
 from daemon.comparison.sweep.tables import axes_of, cell_values, make_table, stop_in_words, table_rows
+from daemon.measuring.metrics import METRICS
 from daemon.protocol.errors import NegError
 from daemon.protocol.sweep_spec import SweepSpec
 

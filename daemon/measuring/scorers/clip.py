@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from daemon.comparison.metrics import Measure, Values
-from daemon.comparison.scorers.placing import place, reading
+from daemon.measuring.metrics import Measure, Values
+from daemon.measuring.scorers.placing import place, reading
 from daemon.prompts.words import plain_words
 from daemon.protocol.errors import NegError
 

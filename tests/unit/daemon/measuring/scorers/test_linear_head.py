@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from daemon.comparison.scorers.linear_head import linear_head
+from daemon.measuring.scorers.linear_head import linear_head
 from daemon.protocol.errors import NegError
 
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from small_clip import PROMPTS, add_readers, pictures, save_clip, small_clip
 
-from daemon.comparison.scorers.clip import load_clip
-from daemon.comparison.scorers.hpsv2 import CONFIG_FILE, WEIGHTS_FILE, clip_config, load_hpsv2, to_transformers
+from daemon.measuring.scorers.clip import load_clip
+from daemon.measuring.scorers.hpsv2 import CONFIG_FILE, WEIGHTS_FILE, clip_config, load_hpsv2, to_transformers
 from daemon.protocol.errors import NegError
 
 CONFIG = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from daemon.comparison.metrics import (
+from daemon.measuring.metrics import (
     METRICS,
     colourfulness,
     edge_density,

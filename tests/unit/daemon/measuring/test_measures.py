@@ -4,22 +4,22 @@ import importlib
 from pathlib import Path
 
 import pytest
-from comparing import CountingScorer
+from counting import CountingScorer
 from painting import Desk, draw, request
 
 from daemon import toy
-from daemon.comparison import measures
-from daemon.comparison.measures import BATCH_SIZE, Scorer, Subject, find_scorers, measure, measure_records
 from daemon.files import sha256_file, write_atomic
+from daemon.measuring import measures
+from daemon.measuring.measures import BATCH_SIZE, PLAIN, Scorer, Subject, find_scorers, measure, reader
 from daemon.pictures import encode_png
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import StepProgress
-from daemon.protocol.specs import ComparisonSpec, ImageRecord
+from daemon.protocol.specs import ComparisonSpec
 from daemon.recipe import Interrupted
 
 
 def scorers(*names: str) -> tuple[Scorer, ...]:
-    return find_scorers(ComparisonSpec(scorers=names), Path("sessions/mine"))
+    return (PLAIN, *find_scorers(ComparisonSpec(scorers=names), Path("sessions/mine")))
 
 
 def subjects(folder: Path, count: int = 3) -> list[Subject]:
@@ -41,15 +41,16 @@ def test_a_rerun_measures_nothing_and_loads_nothing(tmp_path: Path, monkeypatch:
     assert set(first[pictures[0].sha256]) >= {"sharpness", "contrast", "flaw_probability", "adherence"}
 
 
-def test_records_are_measured_by_their_own_prompts_and_kept_for_all_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_read_one_by_one_by_scorers_that_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = CountingScorer().install(monkeypatch)
-    records = []
-    for one in subjects(tmp_path, 2):
-        asked = request(prompt=one.prompt, width=16, height=16)
-        records.append(ImageRecord(id=one.path.stem, path=one.path.name, sha256=one.sha256, request=asked))
-    found = measure_records(Desk(tmp_path).context, records, scorers("toy-probe"))
-    assert found == measure(Desk(tmp_path).context, subjects(tmp_path, 2), scorers("toy-probe"), tmp_path / "comparisons/measures.jsonl")
-    assert scorer.num_measured == 2
+    read = reader(find_scorers(ComparisonSpec(scorers=("toy-probe",)), tmp_path))
+    assert scorer.num_loads == 0
+    pictures = subjects(tmp_path, 2)
+    found = {one.sha256: read(one.path, one.prompt) for one in pictures}
+    assert (scorer.num_measured, scorer.num_loads) == (2, 1)
+    scorers_alone = find_scorers(ComparisonSpec(scorers=("toy-probe",)), tmp_path)
+    assert found == measure(Desk(tmp_path).context, pictures, scorers_alone, tmp_path / "measures.jsonl")
+    assert reader(())(pictures[0].path, "star") == {}
 
 
 def test_a_new_version_measures_again_and_a_new_picture_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,12 +121,12 @@ def test_a_scorer_of_files_follows_them_and_loads_late(tmp_path: Path, monkeypat
     for name in ("config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"):
         write_atomic(folder / name, b"one")
     spec = ComparisonSpec(scorers=("clip-score",))
-    _, scorer = find_scorers(spec, session_path)
-    assert (scorer.name, find_scorers(spec, session_path)[1].version) == ("clip-score", scorer.version)
+    (scorer,) = find_scorers(spec, session_path)
+    assert (scorer.name, find_scorers(spec, session_path)[0].version) == ("clip-score", scorer.version)
     with pytest.raises(NegError, match="cannot be read"):
         scorer.load()
     write_atomic(folder / "model.safetensors", b"another")
-    assert find_scorers(spec, session_path)[1].version != scorer.version
+    assert find_scorers(spec, session_path)[0].version != scorer.version
     (folder / "config.json").unlink()
     with pytest.raises(NegError, match=r"holds no config\.json"):
         find_scorers(spec, session_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from daemon.comparison.metrics import Measure, Values
+from daemon.measuring.metrics import Measure, Values
 from daemon.toy.probe import Probe, Reading
 from daemon.toy.scenes import parse
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import BertTokenizerFast, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from daemon.comparison.scorers.imagereward import CONFIG_FILE, MEAN, STD, WEIGHTS_FILE, load_imagereward
+from daemon.measuring.scorers.imagereward import CONFIG_FILE, MEAN, STD, WEIGHTS_FILE, load_imagereward
 from daemon.protocol.errors import NegError
 
 MED = {

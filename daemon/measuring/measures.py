@@ -7,28 +7,37 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from PIL import Image
 
 from daemon import files, toy
-from daemon.comparison import metrics
-from daemon.comparison.metrics import Measure, Values
-from daemon.comparison.painting import COMPARISONS_FOLDER
 from daemon.manifest import append_line
+from daemon.measuring import metrics
+from daemon.measuring.metrics import Measure, Values
 from daemon.models.identity import remembered_sha256s
 from daemon.models.scorer_files import find_scorer_files
 from daemon.pictures import open_rgb
 from daemon.protocol.codec import canonical_sha256
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import StepProgress
-from daemon.protocol.specs import ComparisonSpec, ImageRecord
+from daemon.protocol.specs import ScorerPaths
 from daemon.recipe import JobContext
 
 BATCH_SIZE = 16
+
+
+class Asking(Protocol):
+    """A section or a job that names scorers, and where their files are."""
+
+    @property
+    def scorers(self) -> tuple[str, ...]: ...
+    @property
+    def scorer_paths(self) -> ScorerPaths: ...
 
 
 @dataclass(frozen=True)
@@ -57,16 +66,19 @@ class MeasureLine(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float]
 
 
-def find_scorers(comparison: ComparisonSpec, session_path: Path) -> tuple[Scorer, ...]:
-    """The plain figures and the scorers asked for. Raises `NegError` in words where one's files are not here, or are refused."""
-    plain = Scorer("plain", metrics.VERSION, lambda: _measure_plainly)
-    return (plain, *(_SCORERS[name](comparison, session_path) for name in comparison.scorers))
+def find_scorers(asking: Asking, session_path: Path) -> tuple[Scorer, ...]:
+    """Those asked for. Raises `NegError` in words where one's files are not here, or are refused."""
+    return tuple(_SCORERS[name](asking, session_path) for name in asking.scorers)
 
 
-def measure_records(context: JobContext, records: Iterable[ImageRecord], scorers: Sequence[Scorer]) -> dict[str, Values]:
-    """All figures of a session's pictures, by the picture's sha256; what one comparison or sweep has measured, the others have."""
-    subjects = [Subject(context.session_path / record.path, record.sha256, record.request.prompt) for record in records]
-    return measure(context, subjects, scorers, context.session_path / COMPARISONS_FOLDER / "measures.jsonl")
+def reader(scorers: Sequence[Scorer]) -> Callable[[Path, str], Values]:
+    """Measures a picture (its file, its prompt) when called. Scorers are loaded at the first one and kept."""
+    loads = [functools.cache(scorer.load) for scorer in scorers]
+
+    def read(path: Path, prompt: str) -> Values:
+        return {name: _rounded(value) for load in loads for name, value in load()([open_rgb(path)], [prompt])[0].items()}
+
+    return read
 
 
 def measure(context: JobContext, subjects: Sequence[Subject], scorers: Sequence[Scorer], cache_path: Path) -> dict[str, Values]:
@@ -109,22 +121,26 @@ def _measure_plainly(images: Sequence[Image.Image], prompts: Sequence[str]) -> l
     return [metrics.measure(image) for image in images]
 
 
-def _toy_probe(comparison: ComparisonSpec, session_path: Path) -> Scorer:
+PLAIN = Scorer("plain", metrics.VERSION, lambda: _measure_plainly)
+"""Statistics of the pixels, which take no model."""
+
+
+def _toy_probe(asking: Asking, session_path: Path) -> Scorer:
     path = toy.PROBE_PATH / "probe.safetensors"
     if not path.is_file():
         raise NegError("not_found", f"The toy's probe is not installed: {path} is missing.", "Remove `toy-probe` from comparison.scorers.")
 
     def load() -> Measure:
-        from daemon.comparison.scorers.toy_probe import load_probe
+        from daemon.measuring.scorers.toy_probe import load_probe
 
         return load_probe(path.parent)
 
     return Scorer("toy-probe", f"toy-probe-1:{files.sha256_file(path)[:16]}", load)
 
 
-def _of_files(name: str, comparison: ComparisonSpec, session_path: Path) -> Scorer:
+def _of_files(name: str, asking: Asking, session_path: Path) -> Scorer:
     """A scorer of the user's files; its version follows them."""
-    found = find_scorer_files(name, comparison, session_path)
+    found = find_scorer_files(name, asking.scorer_paths, session_path)
     sha256s = remembered_sha256s(found.decisive, session_path / "cache")
     module, load = _LOADERS[name]
 
@@ -135,7 +151,7 @@ def _of_files(name: str, comparison: ComparisonSpec, session_path: Path) -> Scor
     return Scorer(name, f"{name}-1:{canonical_sha256(sha256s)[:16]}", load_scorer)
 
 
-_ROOM = "daemon.comparison.scorers"
+_ROOM = "daemon.measuring.scorers"
 _LOADERS = {
     "clip-score": (f"{_ROOM}.clip", "load_clip_score"),
     "pickscore": (f"{_ROOM}.clip", "load_pickscore"),
@@ -144,7 +160,7 @@ _LOADERS = {
     "aesthetic": (f"{_ROOM}.aesthetic", "load_aesthetic"),
 }
 """Modules that import torch, and what in them loads a scorer from its folder."""
-_SCORERS: dict[str, Callable[[ComparisonSpec, Path], Scorer]] = {
+_SCORERS: dict[str, Callable[[Asking, Path], Scorer]] = {
     "toy-probe": _toy_probe,
     **{name: functools.partial(_of_files, name) for name in _LOADERS},
 }

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
-from daemon.comparison.metrics import Measure
-from daemon.comparison.scorers.clip import Clip, load_processor, load_tokenizer, scored
-from daemon.comparison.scorers.placing import place, reading
+from daemon.measuring.metrics import Measure
+from daemon.measuring.scorers.clip import Clip, load_processor, load_tokenizer, scored
+from daemon.measuring.scorers.placing import place, reading
 
 WEIGHTS_FILE = "HPS_v2.1_compressed.safetensors"
 CONFIG_FILE = "open_clip_config.json"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from daemon.comparison.scorers.placing import place, reading
+from daemon.measuring.scorers.placing import place, reading
 from daemon.protocol.errors import NegError
 
 

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from small_clip import pictures, save_clip
 
-from daemon.comparison.scorers.aesthetic import HEAD_FILE, load_aesthetic
-from daemon.comparison.scorers.clip import load_clip
+from daemon.measuring.scorers.aesthetic import HEAD_FILE, load_aesthetic
+from daemon.measuring.scorers.clip import load_clip
 from daemon.protocol.errors import NegError
 
 

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from daemon.comparison.metrics import Measure, Values
-from daemon.comparison.scorers.clip import load_clip
-from daemon.comparison.scorers.linear_head import linear_head
-from daemon.comparison.scorers.placing import reading
+from daemon.measuring.metrics import Measure, Values
+from daemon.measuring.scorers.clip import load_clip
+from daemon.measuring.scorers.linear_head import linear_head
+from daemon.measuring.scorers.placing import reading
 from daemon.protocol.errors import NegError
 
 HEAD_FILE = "aesthetic_head.safetensors"

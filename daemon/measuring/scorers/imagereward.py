@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from transformers import BertTokenizerFast, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from daemon.comparison.metrics import Measure, Values
-from daemon.comparison.scorers.linear_head import linear_head
-from daemon.comparison.scorers.placing import place, reading
+from daemon.measuring.metrics import Measure, Values
+from daemon.measuring.scorers.linear_head import linear_head
+from daemon.measuring.scorers.placing import place, reading
 from daemon.prompts.words import plain_words
 
 WEIGHTS_FILE = "ImageReward.safetensors"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_clip import PROMPTS, pictures, save_clip, small_clip
 
-from daemon.comparison.scorers.clip import load_clip, load_clip_score, load_pickscore
+from daemon.measuring.scorers.clip import load_clip, load_clip_score, load_pickscore
 from daemon.protocol.errors import NegError
 
 

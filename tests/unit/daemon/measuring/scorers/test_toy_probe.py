@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from painting import draw, request
 
-from daemon.comparison.scorers.toy_probe import load_probe
+from daemon.measuring.scorers.toy_probe import load_probe
 from daemon.toy.probe import Probe, ProbeNet, save_probe
 
 
