@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -24,7 +25,6 @@ from negtui.widgets.cut import cut
 SIGNS = {
     "queued": "..", "running": ">>", "pausing": "||", "paused": "||", "blocked": "!!", "done": "ok", "failed": "XX", "cancelled": "--",
 }  # fmt: skip
-COLOURS = {"running": "green", "pausing": "yellow", "paused": "yellow", "blocked": "red", "failed": "red", "done": "", "queued": "cyan"}
 _RANK = {"running": 0, "pausing": 0, "queued": 1, "blocked": 2, "paused": 3}
 
 
@@ -64,7 +64,14 @@ def job_cells(
 class JobTable(ScrollView, can_focus=True):
     """Posts `Moved` when another job is under the cursor. Rows are drawn as they are seen: a thousand cost as little as ten."""
 
-    DEFAULT_CSS = "JobTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"job--{state}" for state in SIGNS}
+    DEFAULT_CSS = """
+    JobTable { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    JobTable > .job--running { color: $text-success; }
+    JobTable > .job--queued { color: $text-primary; }
+    JobTable > .job--pausing, JobTable > .job--paused { color: $text-warning; }
+    JobTable > .job--blocked, JobTable > .job--failed { color: $text-error; }
+    """
     cursor: reactive[int] = reactive(0)
     note: reactive[str] = reactive("")
     """Which jobs are shown, in the heading; empty: all."""
@@ -152,7 +159,7 @@ class JobTable(ScrollView, can_focus=True):
         if number >= len(self._cells):
             return Strip.blank(width, base)
         row = self.rows[number]
-        style = base + Style.parse(COLOURS.get(row.state, "") or "none")
+        style = base + self.get_component_rich_style(f"job--{row.state}", partial=True)
         if number == self.cursor:
             style += Style(reverse=self.has_focus, bold=True, underline=not self.has_focus)
         sign = "*" if row.id in self.marked else ">" if number == self.cursor else " "

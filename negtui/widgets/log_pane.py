@@ -22,14 +22,19 @@ from negtui.widgets.cut import cut, wrap
 
 LEVELS = (("info", "warning", "error", "event"), ("warning", "error"), ("error",))
 LEVEL_WORDS = ("all lines", "warnings and errors", "errors")
-_STYLES = {"warning": Style(color="yellow", bold=True), "error": Style(color="red", bold=True), "event": Style(dim=True)}
 _SIGNS = {"warning": "WARNING ", "error": "ERROR ", "info": "", "event": ""}
 
 
 class LogPane(ScrollView, can_focus=True):
     """Follows until one moves up; `G` follows again. Long lines are broken, not cut."""
 
-    DEFAULT_CSS = "LogPane { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log--info", "log--event", "log--warning", "log--error"}
+    DEFAULT_CSS = """
+    LogPane { height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    LogPane > .log--event { text-style: dim; }
+    LogPane > .log--warning { text-style: bold; color: $text-warning; }
+    LogPane > .log--error { text-style: bold; color: $text-error; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("log")]
     is_following: reactive[bool] = reactive(True)
     level: reactive[int] = reactive(0)
@@ -114,7 +119,7 @@ class LogPane(ScrollView, can_focus=True):
             words = "nothing yet" if not self._lines else "no line is like that" if not self._rows else ""
             return Strip([Segment(cut(words if y == 0 else "", width), base + Style(dim=True))], width)
         level, text = self._rows[number]
-        return Strip([Segment(cut(text, width), base + _STYLES.get(level, Style.null()))], width)
+        return Strip([Segment(cut(text, width), base + self.get_component_rich_style(f"log--{level}", partial=True))], width)
 
     def action_up(self) -> None:
         self._scroll(-1)

@@ -45,12 +45,12 @@ class LossChart(CellWidget):
     }
     DEFAULT_CSS = """
     LossChart { height: 1fr; width: 1fr; }
-    LossChart > .chart--run-0 { color: $success; }
-    LossChart > .chart--run-1 { color: $warning; }
-    LossChart > .chart--run-2 { color: $accent; }
-    LossChart > .chart--run-3 { color: $secondary; }
-    LossChart > .chart--axis { color: $text-muted; }
-    LossChart > .chart--cursor { color: $text; }
+    LossChart > .chart--run-0 { color: $text-success; }
+    LossChart > .chart--run-1 { color: $text-warning; }
+    LossChart > .chart--run-2 { color: $text-primary; }
+    LossChart > .chart--run-3 { color: $text-error; }
+    LossChart > .chart--axis { color: $foreground-muted; }
+    LossChart > .chart--cursor { color: $foreground; }
     LossChart > .chart--title { text-style: bold; }
     LossChart.-chosen > .chart--title { text-style: bold reverse; }
     """

@@ -38,7 +38,7 @@ class Lines(CellWidget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lines--axis", "lines--here"}
     DEFAULT_CSS = """
     Lines { height: 1; }
-    Lines > .lines--axis { color: $text-muted; }
+    Lines > .lines--axis { color: $foreground-muted; }
     Lines > .lines--here { text-style: bold reverse; }
     """
 

@@ -21,12 +21,12 @@ SIZES = ((80, 24), (120, 40), (200, 60))
 
 def text_of(app: App[Any]) -> str:
     """What the app shows now: a line a row, spaces at the ends left out."""
-    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in _strips(app)) + "\n"
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips(app)) + "\n"
 
 
 def snapshot_of(app: App[Any]) -> str:
     """The whole screen, then a map of its styles: a letter for each, nothing for the commonest; what they are stands at the end."""
-    rows = [[(character, _look(segment.style)) for segment in strip for character in segment.text] for strip in _strips(app)]
+    rows = [[(character, _look(segment.style)) for segment in strip for character in segment.text] for strip in strips(app)]
     looks = Counter(look for row in rows for character, look in row if _is_letter(character))
     plain = looks.most_common(1)[0][0]
     names = dict.fromkeys(look for row in rows for character, look in row if _is_letter(character) and look != plain)
@@ -50,7 +50,8 @@ async def settled(pilot: Pilot[Any]) -> str:
     raise AssertionError(f"The screen never came to rest:\n{before}")
 
 
-def _strips(app: App[Any]) -> Any:
+def strips(app: App[Any]) -> Any:
+    """The rows of the screen, as they are painted."""
     return app.screen._compositor.render_strips()
 
 
