@@ -19,16 +19,30 @@ from daemon.protocol.specs import ImageRecord, Status
 from negtui.output import quantity
 
 STATUSES: tuple[Status, ...] = ("undecided", "keep", "reject")
-BADNESS = ("flaw_probability", "badness", "score")
-"""Readings of a picture that say how bad it is, best known first; the higher, the worse."""
+READINGS = {"flaw_probability": 1, "badness": 1, "aesthetic": -1}
+"""What may be read in a picture that says how bad it is, the most telling first; -1: the lower, the worse."""
 NEAR_BITS = 6
 """Difference hashes of 64 bits this close are near-duplicates: a slightly moved or recompressed picture differs by 0 to 6."""
 HASH_SIDE = 8
 
-Order = Literal["not bad enough first", "as painted", "newest first"]
+Order = Literal["as painted", "not bad enough first", "newest first"]
 ORDERS: tuple[Order, ...] = get_args(Order)
 
 T = TypeVar("T", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Third:
+    """Those of the pictures that a scorer read whose badness is in a range, ends included."""
+
+    words: str
+    least: float
+    most: float
+
+    def holds(self, record: ImageRecord) -> bool:
+        """Whether a picture is among them."""
+        found = badness(record)
+        return found is not None and self.least <= found <= self.most
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class Filter:
     tag: str | None = None
     text: str = ""
     """Words that must all stand in a picture's prompt, keyword, tags or id."""
+    score: Third | None = None
 
     def admits(self, record: ImageRecord) -> bool:
         """Whether a picture passes."""
@@ -49,6 +64,7 @@ class Filter:
             and self.guidance_scale in (None, record.request.guidance_scale)
             and self.status in (None, record.status)
             and (self.tag is None or self.tag in record.tags)
+            and (self.score is None or self.score.holds(record))
             and all(word in _words(record) for word in self.text.lower().split())
         )
 
@@ -56,7 +72,8 @@ class Filter:
         """`keyword blurry, guidance 8, keep`; empty where all pass."""
         guidance = None if self.guidance_scale is None else f"guidance {self.guidance_scale:g}"
         keyword = self.keyword and f"keyword {self.keyword}"
-        parts = (keyword, guidance, self.status, self.tag and f"tag {self.tag}", self.text and f"text {self.text}")
+        third = self.score and self.score.words
+        parts = (keyword, guidance, self.status, self.tag and f"tag {self.tag}", third, self.text and f"text {self.text}")
         return ", ".join(part for part in parts if part)
 
 
@@ -174,9 +191,15 @@ def read_tags(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(dict.fromkeys(add)), tuple(dict.fromkeys(remove))
 
 
+def reading(record: ImageRecord) -> tuple[str, float] | None:
+    """The most telling of what was read in a picture, by name; None where nothing was."""
+    return next(((name, record.values[name]) for name in READINGS if name in record.values), None)
+
+
 def badness(record: ImageRecord) -> float | None:
-    """How bad a picture is by the best known reading it bears; None where it was not read."""
-    return next((record.values[name] for name in BADNESS if name in record.values), None)
+    """How bad a picture is by that reading: the higher, the worse."""
+    found = reading(record)
+    return None if found is None else READINGS[found[0]] * found[1]
 
 
 def arrange(records: Iterable[ImageRecord], shown: Filter, order: Order = ORDERS[0]) -> list[ImageRecord]:
@@ -215,6 +238,14 @@ def guidance_scales(records: Iterable[ImageRecord]) -> list[float]:
 
 def tags(records: Iterable[ImageRecord]) -> list[str]:
     return sorted({tag for record in records for tag in record.tags})
+
+
+def thirds(records: Iterable[ImageRecord]) -> list[Third]:
+    """The pictures that bear a reading in three ranges, the least bad first; fewer where there are fewer than three."""
+    found = sorted(value for value in map(badness, records) if value is not None)
+    cuts = [len(found) * number // 3 for number in range(4)]
+    parts = zip(("least bad third", "middle third", "worst third"), cuts[:3], cuts[1:], strict=True)
+    return [Third(words, found[begin], found[end - 1]) for words, begin, end in parts if begin < end]
 
 
 def difference_hash(picture: Image.Image) -> int:

@@ -21,14 +21,15 @@ from negtui.curation import (
     Order,
     Step,
     arrange,
-    badness,
     cycle,
     guidance_scales,
     keywords,
     mark_of,
     marked,
+    reading,
     step,
     tags,
+    thirds,
 )
 from negtui.output import clean, quantity
 
@@ -38,6 +39,7 @@ CHOICES: dict[str, Callable[[Iterable[ImageRecord]], Sequence[Hashable]]] = {
     "guidance_scale": guidance_scales,
     "status": lambda records: STATUSES,
     "tag": tags,
+    "score": thirds,
 }
 """What the fields of a filter may be."""
 BAR_WIDTH = 10
@@ -92,16 +94,16 @@ class Gallery:
     @property
     def has_scores(self) -> bool:
         """Whether any picture bears a reading of how bad it is."""
-        return any(badness(record) is not None for record in self.records.values())
+        return any(reading(record) is not None for record in self.records.values())
 
     def next_order(self) -> None:
-        """Another order, round and round; the first one only where there are scores."""
-        orders = ORDERS if self.has_scores else ORDERS[1:]
+        """Another order, round and round; by badness only where there are scores."""
+        orders = [order for order in ORDERS if self.has_scores or order != "not bad enough first"]
         at = orders.index(self.order) if self.order in orders else 0
         self.order = orders[(at + 1) % len(orders)]
 
     def next_filter(self, name: str) -> bool:
-        """The next keyword, guidance scale, status or tag, then all again; False where no picture has one."""
+        """The next keyword, guidance scale, status, tag or third of the scores, then all again; False where no picture has one."""
         choices: Sequence[Hashable] = CHOICES[name](self.records.values())
         before = getattr(self.filter, name)
         changes: dict[str, Any] = {name: cycle(choices, before)}
@@ -142,8 +144,8 @@ def sign(record: ImageRecord, is_selected: bool) -> str:
 
 def short_caption(record: ImageRecord) -> str:
     """`blurry 8 s0`; for a place of few cells."""
-    score = badness(record)
-    tail = "" if score is None else f" {score:.2f}"
+    found = reading(record)
+    tail = "" if found is None else f" {found[1]:.2f}"
     return clean(f"{record.keyword or record.id[:8]} {record.request.guidance_scale:g} s{record.request.seed}{tail}")
 
 
@@ -151,12 +153,14 @@ def caption(record: ImageRecord) -> list[str]:
     """Two lines: how it was painted and marked, and its prompt."""
     request = record.request
     weight = "" if record.weight is None else f" {record.weight}"
+    found = reading(record)
     parts = [
         f"{record.keyword or 'no keyword'}{weight}",
         f"guidance {request.guidance_scale:g}",
         f"seed {request.seed}",
         record.status,
         *([" ".join(record.tags)] if record.tags else []),
+        *([f"{found[0]} {found[1]:.2f}"] if found is not None else []),
         record.path,
     ]
     return [" ".join(clean(text).split()) for text in ("  ".join(parts), request.prompt)]

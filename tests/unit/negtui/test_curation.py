@@ -35,11 +35,27 @@ def test_the_order_is_as_painted_where_no_score_exists() -> None:
 
 def test_not_bad_enough_comes_first_where_a_score_exists() -> None:
     scores = {"id0": 0.9, "id1": 0.1, "id3": 0.5}
-    records = [msgspec.structs.replace(one, values={"score": scores[id]} if id in scores else {}) for id, one in RECORDS.items()]
-    first = [one.id for one in curation.arrange(records, Filter())]
-    assert first == ["id1", "id3", "id0", "id2", "id4", "id5"]
-    assert [one.id for one in curation.arrange(records, Filter(), "as painted")] == list(RECORDS)
+    records = [msgspec.structs.replace(one, values={"badness": scores[id]} if id in scores else {}) for id, one in RECORDS.items()]
+    assert [one.id for one in curation.arrange(records, Filter(), "not bad enough first")] == ["id1", "id3", "id0", "id2", "id4", "id5"]
+    assert [one.id for one in curation.arrange(records, Filter())] == list(RECORDS)
     assert [one.id for one in curation.arrange(records, Filter(), "newest first")] == list(RECORDS)[::-1]
+
+
+def test_of_an_aesthetic_score_the_lower_is_the_worse() -> None:
+    records = [record(0, values={"aesthetic": 5.5}), record(1, values={"aesthetic": 3.0}), record(2, values={"adherence": 1.0})]
+    assert [one.id for one in curation.arrange(records, Filter(), "not bad enough first")] == ["id0", "id1", "id2"]
+    assert [curation.reading(one) for one in records] == [("aesthetic", 5.5), ("aesthetic", 3.0), None]
+
+
+@given(st.lists(st.none() | st.floats(0.0, 1.0), max_size=20))
+def test_thirds_hold_every_picture_that_was_read_and_no_other(scores: list[float | None]) -> None:
+    records = [record(number, values={} if score is None else {"badness": score}) for number, score in enumerate(scores)]
+    thirds = curation.thirds(records)
+    held = {one.id for third in thirds for one in curation.arrange(records, Filter(score=third))}
+    assert held == {one.id for one in records if one.values}
+    assert [third.most for third in thirds] == sorted(third.most for third in thirds)
+    assert len(thirds) == min(3, len(held))
+    assert [third.words for third in thirds][-1:] == ["worst third"][: len(held)]
 
 
 def test_balance_counts_per_keyword() -> None:

@@ -308,18 +308,22 @@ async def test_tags_filter_and_the_order_is_not_bad_enough_first_where_there_are
     }
     async with app(client(daemon)).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
-        first = ["id1", "id2", "id0"]
-        assert [item.key for item in screen.grid.items] == first
-        await press(pilot, "o")
         assert [item.key for item in screen.grid.items] == list(badness)
         assert "As painted." in text_of(pilot.app)
         await press(pilot, "o")
+        assert [item.key for item in screen.grid.items] == ["id1", "id2", "id0"]
+        assert "Not bad enough first." in text_of(pilot.app)
+        for shown in ("id1", "id2", "id0"):
+            await press(pilot, "s")
+            assert [item.key for item in screen.grid.items] == [shown]
+        assert "1 shown: worst third." in text_of(pilot.app)
+        await press(pilot, "s", "o")
         assert [item.key for item in screen.grid.items] == list(badness)[::-1]
         await press(pilot, "o", "number_sign")
         assert [item.key for item in screen.grid.items] == ["id1"]
         assert "tag hands" in text_of(pilot.app)
         await press(pilot, "number_sign")
-        assert [item.key for item in screen.grid.items] == first
+        assert [item.key for item in screen.grid.items] == list(badness)
 
 
 @in_loop
@@ -335,6 +339,8 @@ async def test_without_scores_the_order_is_as_painted_or_newest_first() -> None:
         assert "Newest first." not in text_of(pilot.app)
         await press(pilot, "number_sign")
         assert "No picture here has a tag." in told(pilot.app)
+        await press(pilot, "s")
+        assert "No picture here has a score." in told(pilot.app)
 
 
 @in_loop
