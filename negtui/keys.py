@@ -265,12 +265,12 @@ PLAN: tuple[Key, ...] = (
     Key("plan.down", "down", "step(1)", "the line below"),
 )
 TABLE: tuple[Key, ...] = (
-    Key("table.down", "j", "cursor_down", "one row down"),
-    Key("table.up", "k", "cursor_up", "one row up"),
+    Key("table.down", "down,j", "cursor_down", "one row down"),
+    Key("table.up", "up,k", "cursor_up", "one row up"),
     Key("table.first", "g,home", "scroll_top", "the first row"),
     Key("table.last", "G,end", "scroll_bottom", "the last row"),
-    Key("table.page_up", "ctrl+u", "page_up", "a page up"),
-    Key("table.page_down", "ctrl+d", "page_down", "a page down"),
+    Key("table.page_up", "pageup,ctrl+u", "page_up", "a page up"),
+    Key("table.page_down", "pagedown,ctrl+d", "page_down", "a page down"),
 )
 LOG: tuple[Key, ...] = (
     *moves("log"),

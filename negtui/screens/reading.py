@@ -25,7 +25,7 @@ class ReadingScreen(ModalScreen[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("help")]
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="reading"):
+        with VerticalScroll(id="reading", can_focus=False):
             yield Static(id="reading-text", markup=False)
 
     def tell(self, text: Text) -> None:

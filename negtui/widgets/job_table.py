@@ -61,7 +61,7 @@ def job_cells(
     return f"{SIGNS[row.state]} {row.state}", clean(wording.title(row)), str(row.priority or ""), took, clean(said)
 
 
-class JobTable(ScrollView, can_focus=True):
+class JobTable(ScrollView, can_focus=True, inherit_bindings=False):
     """Posts `Moved` when another job is under the cursor. Rows are drawn as they are seen: a thousand cost as little as ten."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"job--{state}" for state in SIGNS}

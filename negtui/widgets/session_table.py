@@ -20,7 +20,7 @@ WIDE = 100
 ACTIVE = ("running", "pausing", "paused", "blocked", "queued")
 
 
-class SessionTable(DataTable[Text]):
+class SessionTable(DataTable[Text], inherit_bindings=False):
     """Rows keyed by session name. Keeps the cursor on its session when rows come and go."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("table")]

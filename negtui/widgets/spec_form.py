@@ -44,7 +44,7 @@ Judge = Callable[[Any], Mapping[str, Remark]]
 """What the options of a spec, taken together, deserve to be told."""
 
 
-class OptionRows(ScrollView, can_focus=True):
+class OptionRows(ScrollView, can_focus=True, inherit_bindings=False):
     """The rows themselves: a heading a group, a line an option."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"form--group", "form--changed", "form--cursor", "form--fault", "form--doubt"}

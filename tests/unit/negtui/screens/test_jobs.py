@@ -90,6 +90,20 @@ async def test_keys_act_on_the_job_under_the_cursor() -> None:
 
 
 @in_loop
+async def test_arrows_move_the_cursor_also_where_there_are_more_jobs_than_fit() -> None:
+    fake = client()
+    for number in range(40):
+        fake.daemon.add(JOBS["compare"], "queued", id=f"job{number:02}")
+    app = NegtuiApp(fake.connect, start="jobs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        await press(pilot, "down", "down", "up", "y")
+        assert app.clipboard == "job01"
+        await press(pilot, "end", "y")
+        assert app.clipboard == "job39"
+
+
+@in_loop
 async def test_a_key_acts_on_the_job_that_was_under_the_cursor_when_it_was_pressed() -> None:
     fake = queued()
     app = NegtuiApp(fake.connect, start="jobs")

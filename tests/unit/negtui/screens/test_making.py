@@ -122,7 +122,7 @@ async def test_without_a_session_its_keys_say_so() -> None:
     found = client(sessions=())
     async with app(found).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
-        for key in ("r", "R", "e", "s", "v", "c", "D", "m", "x", "y"):
+        for key in ("enter", "r", "R", "e", "s", "v", "c", "D", "m", "x", "y"):
             pilot.app.clear_notifications()
             await press(pilot, key)
             assert "There is no session yet: n makes one." in told(pilot.app), key

@@ -29,6 +29,19 @@ async def test_a_change_in_the_form_changes_the_session_and_is_marked() -> None:
 
 
 @in_loop
+async def test_arrows_move_the_cursor_also_where_there_are_more_options_than_fit() -> None:
+    async with opened(size=(80, 24)) as desk:
+        rows = desk.screen.query_one(OptionRows)
+        rows.focus()
+        first = rows.current
+        await desk.press("down", "down", "up")
+        assert rows.current is not None
+        assert rows.current.name == "seed"
+        await desk.press("home")
+        assert rows.current == first
+
+
+@in_loop
 async def test_a_refused_change_is_said_beside_its_field() -> None:
     async with opened(FakeClient(TrainingDaemon(refused=["training.use_dora"]))) as desk:
         desk.screen.query_one(OptionRows).focus()
