@@ -1,4 +1,4 @@
-"""The files of a comparison: manifest, table and cells, sheets, report, and last `summary.json`."""
+"""The files of a comparison: sheets, report, cells, manifest, table, and last `summary.json`."""
 
 from __future__ import annotations
 
@@ -65,12 +65,13 @@ def write_outputs(
 ) -> Summary:
     """Write all files to `folder`; `check` is called between the slow ones and may raise to stop."""
     images_path = folder.parent / "images"
-    write_manifest(folder / "manifest.jsonl", list(records))
-    write_metrics(folder, "arm", findings.blocks, findings.arms, findings.picture_ids, findings.values)
-    files.write_atomic(folder / "cells.json", _cells_json(findings, records))
     sheets = _write_sheets(findings, folder, images_path, check)
     files.write_atomic(folder / "report.html", render_page(findings, images_path).encode())
     files.write_atomic(folder / "report.md", render_markdown(findings, sheets).encode())
+    files.write_atomic(folder / "cells.json", _cells_json(findings, records))
+    # What is read beside the summary comes late: until then the comparison before stays readable.
+    write_manifest(folder / "manifest.jsonl", list(records))
+    write_metrics(folder, "arm", findings.blocks, findings.arms, findings.picture_ids, findings.values)
     summary = Summary(
         name=findings.job.comparison.output_name,
         verdict=findings.verdict,

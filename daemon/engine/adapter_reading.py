@@ -149,6 +149,8 @@ def _from_kohya(path: Path, weights: Mapping[str, Tensor], names: Mapping[str, s
                 "incompatible", f"{path} does not fit this model: it has no layer {module}.", "Use it with the model it was trained on."
             )
         if suffix == "alpha":
+            if weight.numel() != 1:
+                raise NegError("corrupt", f"{path} has an alpha of {module} that is no number.", "Download or export it again.")
             alphas[layer] = float(weight)
         else:
             state[f"{layer}.{_FROM_KOHYA.get(suffix, suffix)}"] = _magnitude(path, name, weight) if suffix == "dora_scale" else weight
@@ -170,7 +172,7 @@ def _check_fit(path: Path, state: Mapping[str, Tensor], layers: Mapping[str, nn.
         if lora is None and lycoris is None and not name.endswith(".lora_magnitude_vector"):
             raise NegError("incompatible", f"{path} holds {name!r}, which is no weight of a LoRA, LoHa or LoKr.")
         layer = layers.get(lycoris["module"] if lycoris else name.split(".lora_")[0])
-        if layer is None or (lora is not None and weight.shape[_axis(lora["side"])] != _expected(layer, lora["side"])):
+        if layer is None or (lora is not None and not _fits(weight, layer, _axis(lora["side"]))):
             raise NegError(
                 "incompatible",
                 f"{path} does not fit this model: {name} is {tuple(weight.shape)}.",
@@ -182,8 +184,7 @@ def _axis(side: str) -> int:
     return 1 if side in ("A", "down") else 0
 
 
-def _expected(layer: nn.Module, side: str) -> int:
-    """The layer's size at that side; a convolution's weight has its output and input channels in the same places."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return int(weight.shape[_axis(side)])
+def _fits(factor: Tensor, layer: nn.Module, axis: int) -> bool:
+    """Whether a factor has the layer's size at that side; a convolution's weight has its output and input channels in the same places."""
+    assert isinstance(layer.weight, Tensor)
+    return factor.dim() > 1 and factor.shape[axis] == layer.weight.shape[axis]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ class Residents:
         self._cache_path = cache_path
         self._working: dict[tuple[str, int, int, int], int] = {}
         self._needed: tuple[str, int, int, int, Dtype] = ("cpu", 64, 64, 1, "float32")
-        self._decoders: dict[int, Tensor] = {}
+        self._decoders: weakref.WeakKeyDictionary[AutoencoderKL, Tensor] = weakref.WeakKeyDictionary()
         self._known: dict[tuple[Sources, Role], tuple[dict[str, str], dict[str, Any]]] = {}
         self._embeddings: OrderedDict[tuple[Any, ...], PromptEmbeddings] = OrderedDict()
         self.store = PartStore(self._budget)
@@ -132,9 +133,9 @@ class Residents:
 
     def decoder(self, vae: AutoencoderKL) -> Tensor:
         """The linear preview of a VAE, fitted when first asked for."""
-        if id(vae) not in self._decoders:
-            self._decoders = {id(vae): fit_linear_decoder(vae)}
-        return self._decoders[id(vae)]
+        if vae not in self._decoders:
+            self._decoders[vae] = fit_linear_decoder(vae)
+        return self._decoders[vae]
 
     def take_back(self, parts: TrainingParts) -> None:
         """Undo what training did to the lent parts; a part that cannot be undone (its precision changed) is dropped and loaded anew."""
@@ -150,7 +151,6 @@ class Residents:
 
     def close(self) -> None:
         self.store.drop_all_but(())
-        self._decoders.clear()
         self._embeddings.clear()
         free_cached()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,16 +74,22 @@ def find_scorers(asking: Asking, session_path: Path) -> tuple[Scorer, ...]:
 
 def reader(scorers: Sequence[Scorer]) -> Callable[[Path, str], Values]:
     """Measures a picture (its file, its prompt) when called. Scorers are loaded at the first one and kept."""
-    loads = [functools.cache(scorer.load) for scorer in scorers]
+    loads = [(scorer, functools.cache(scorer.load)) for scorer in scorers]
 
     def read(path: Path, prompt: str) -> Values:
-        return {name: _rounded(value) for load in loads for name, value in load()([open_rgb(path)], [prompt])[0].items()}
+        found: Values = {}
+        for scorer, load in loads:
+            found |= _rounded(load()([open_rgb(path)], [prompt])[0], scorer, path)
+        return found
 
     return read
 
 
 def measure(context: JobContext, subjects: Sequence[Subject], scorers: Sequence[Scorer], cache_path: Path) -> dict[str, Values]:
-    """All figures of every picture, by the picture's sha256; only what `cache_path` lacks is measured."""
+    """All figures of every picture, by the picture's sha256; only what `cache_path` lacks is measured.
+
+    Raises `NegError` `corrupt` where a scorer gives a figure that is not finite, and what loading a scorer raises.
+    """
     known = {(line.picture_sha256, line.scorer): line.values for line in _read_lines(cache_path)}
     for scorer in scorers:
         missing = {one.sha256: one for one in subjects if (one.sha256, scorer.version) not in known}
@@ -104,7 +111,7 @@ def _measure_missing(context: JobContext, missing: Sequence[Subject], scorer: Sc
         batch = missing[begin : begin + BATCH_SIZE]
         found = scorer_measure([open_rgb(one.path) for one in batch], [one.prompt for one in batch])
         new = [
-            MeasureLine(picture_sha256=one.sha256, scorer=scorer.version, values={name: _rounded(value) for name, value in values.items()})
+            MeasureLine(picture_sha256=one.sha256, scorer=scorer.version, values=_rounded(values, scorer, one.path))
             for one, values in zip(batch, found, strict=True)
         ]
         append_line(cache_path, b"\n".join(msgspec.json.encode(line) for line in new), durable=False)
@@ -166,9 +173,13 @@ _SCORERS: dict[str, Callable[[Asking, Path], Scorer]] = {
 }
 
 
-def _rounded(value: float) -> float:
-    # A network's last digits depend on how pictures were batched; equal reruns must give equal intervals.
-    return float(f"{value:.6g}") if abs(value) >= 1e-6 else 0.0
+def _rounded(values: Values, scorer: Scorer, path: Path) -> Values:
+    """To six digits: a network's last ones depend on how pictures were batched, and equal reruns must give equal intervals."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            message = f"The scorer {scorer.name} says that {name} is {value} in {path.name}."
+            raise NegError("corrupt", message, "Get its files again, or remove it from the scorers.")
+    return {name: float(f"{value:.6g}") if abs(value) >= 1e-6 else 0.0 for name, value in values.items()}
 
 
 def _read_lines(path: Path) -> list[MeasureLine]:

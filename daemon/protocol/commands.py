@@ -342,9 +342,9 @@ class GetBlob(Command, frozen=True, kw_only=True):
 
 
 NOT_REPEATED = (CreateSession, WriteSession, DuplicateSession, ImportSession, DeleteSession)
+"""Commands that are not sent again silently: done a second time they would fail, or undo what came between. `Submit` has its key."""
 SLOW = (DuplicateSession, ImportSession)
 """Answered when gigabytes have been copied."""
-"""Commands that are not sent again silently: done a second time they would fail, or undo what came between. `Submit` has its key."""
 
 AnyCommand = (
     Hello

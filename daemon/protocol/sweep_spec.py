@@ -77,6 +77,10 @@ def require_sound_sweep(spec: SweepSpec) -> None:
         if start >= end:
             raise NegError("invalid", f"The guidance window {start:g} to {end:g} is empty.", "Its start must lie before its end.")
     _require_adapter(spec)
+    names = [arm.name for arm in cell_arms(spec)]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise NegError("invalid", f"The sweep has two cells called {repeated!r}.", "Choose values that differ in their first six digits.")
 
 
 def _require_adapter(spec: SweepSpec) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from daemon.files import whole_directory, write_atomic
 from daemon.protocol.codec import pretty_json
 from daemon.training import orders
+from daemon.training.adapters.export import weights_name
 from daemon.training.checkpoint import (
     CONTENT_NAMES,
     STATE_NAME,
@@ -67,7 +68,7 @@ def _earlier_runs(plan: TrainingPlan) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _take_over(plan: TrainingPlan, folder: Path) -> int | None:
-    """Copy the newest sound checkpoint that is not past the end, with the curve and the orders up to it; returns its step."""
+    """Copy the newest sound checkpoint that is not past the end, with curve, orders and kept adapters; returns its step."""
     metrics_path = plan.metrics_path.with_name(f"{folder.name}.jsonl")
     for path in found_checkpoints(folder):
         record = _sound_record(path)
@@ -78,9 +79,10 @@ def _take_over(plan: TrainingPlan, folder: Path) -> int | None:
         for entry in orders.Journal(folder / orders.FILE_NAME).entries:
             if entry.step <= record.step:
                 journal.record(entry.step, entry.order)
+        for kept_path in (folder / plan.exported_path.name).glob(f"*/{weights_name(plan.spec)}"):
+            write_atomic(plan.exported_path / kept_path.parent.name / kept_path.name, kept_path.read_bytes())
+        # Last of all: a run that has a checkpoint takes nothing over any more.
         _copy(plan, path, record)
-        if (kept_path := folder / plan.exported_path.name).is_dir():
-            shutil.copytree(kept_path, plan.exported_path, dirs_exist_ok=True)
         return record.step
     return None
 

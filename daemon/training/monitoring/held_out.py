@@ -17,6 +17,7 @@ from torch import Tensor
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.training.data.draws import draw_seed
 from daemon.training.objective.loss import NoiseSchedule, add_noise, target
+from daemon.training.objective.timesteps import timestep_range
 
 NUM_TIMESTEPS = 4
 """Noise levels that every held-out image is looked at."""
@@ -52,7 +53,7 @@ def spread_timesteps(spec: TrainingSpec, num_train_timesteps: int, image: int) -
 
     Where in its part moves on from image to image as van der Corput's sequence, so that many images cover the range evenly.
     """
-    low, high = spec.min_timestep, min(spec.max_timestep, num_train_timesteps)
+    low, high = timestep_range(spec, num_train_timesteps)
     offset = _radical_inverse(image + 1)
     return tuple(low + int((part + offset) / NUM_TIMESTEPS * (high - low)) for part in range(NUM_TIMESTEPS))
 

@@ -113,7 +113,7 @@ class CachedConditioner:
             with torch.no_grad():
                 found = encode_caption(self._parts, caption)
             content = {"prompt_embeds": found.prompt_embeds, "pooled_prompt_embeds": found.pooled_prompt_embeds}
-            write_atomic(path, tensors.to_bytes(content), durable=False)
+            write_atomic(path, tensors.to_bytes(content))
         device = self._parts.device
         return Conditioning(found.prompt_embeds.to(device), found.pooled_prompt_embeds.to(device))
 

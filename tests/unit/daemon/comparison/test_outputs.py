@@ -9,6 +9,7 @@ from comparing import job, prepare
 from counting import CountingScorer
 from painting import Desk
 
+from daemon.comparison import outputs
 from daemon.comparison.folder import read_summary
 from daemon.comparison.outputs import CellLine, Summary
 from daemon.comparison.recipe import compare
@@ -79,6 +80,19 @@ def test_a_comparison_is_finished_while_its_files_are_there(folder: Path) -> Non
     assert read_summary(folder, Summary, "of other inputs") is None
     (folder / "sheet.png").unlink()
     assert read_summary(folder, Summary, summary.inputs_sha256) is None
+
+
+def test_the_one_before_is_read_as_it_was_until_the_new_one_is_drawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = ("manifest.jsonl", "metrics.csv", "summary.json")
+    before = [(folder / name).read_bytes() for name in read]
+
+    def killed(*arguments: object) -> list[str]:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(outputs, "render_page", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        list(compare(job(num_prompts=2), Desk(folder.parent.parent).context))
+    assert [(folder / name).read_bytes() for name in read] == before
 
 
 def test_sheets_of_a_longer_comparison_are_removed(tmp_path: Path) -> None:

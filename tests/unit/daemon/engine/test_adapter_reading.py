@@ -77,6 +77,9 @@ def _ones(*shape: int) -> Any:
     ("tensors", "words"),
     [
         (lambda: weights(**{"lora_A.weight": _ones(2, 5)}), "does not fit"),
+        (lambda: weights(**{"lora_A.weight": _ones(6)}), "does not fit"),
+        (lambda: weights(**{"lora_B.weight": _ones()}), "does not fit"),
+        (lambda: {f"{KOHYA}.lora_down.weight": _ones(2, 6), f"{KOHYA}.alpha": _ones(2)}, "no number"),
         (lambda: weights(**{"lora_A.weight": _ones(2, 6) / 0}), "not finite"),
         (lambda: {**weights(), "unet.nowhere.lora_A.weight": _ones(2, 6)}, "does not fit"),
         (lambda: {**weights(), f"unet.{LAYER}.diff": _ones(4, 6)}, "no weight of a LoRA"),

@@ -99,6 +99,16 @@ def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert told == [("measure", BATCH_SIZE, 20), ("measure", 20, 20)]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_figure_that_is_not_finite_is_an_error_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    scorer = CountingScorer().install(monkeypatch)
+    monkeypatch.setattr(scorer, "measure", lambda images, prompts: [{"flaw_probability": value}])
+    with pytest.raises(NegError, match=r"toy-probe says that flaw_probability is .* in 0\.png") as refused:
+        measure(Desk(tmp_path).context, subjects(tmp_path, 1), scorers("toy-probe"), tmp_path / "measures.jsonl")
+    assert refused.value.detail.code == "corrupt"
+    assert b"toy-probe" not in (tmp_path / "measures.jsonl").read_bytes()
+
+
 def test_figures_are_rounded_to_six_digits(tmp_path: Path) -> None:
     (values,) = measure(Desk(tmp_path).context, subjects(tmp_path, 1), scorers(), tmp_path / "measures.jsonl").values()
     assert all(value == float(f"{value:.6g}") for value in values.values())

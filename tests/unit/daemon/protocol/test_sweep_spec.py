@@ -33,6 +33,7 @@ def test_only_the_named_adapter_changes() -> None:
     [
         ({}, "one cell only"),
         ({"weights": (1.0, 1.0)}, "sweep.weights holds a value twice"),
+        ({"weights": (0.5, 0.50000001)}, "two cells called 'w0.5'"),
         ({"guidance_scales": tuple(range(64)), "weights": tuple(range(5))}, "320 cells"),
         ({"guidance_windows": ((0.5, 0.5), (0.0, 1.0))}, "is empty"),
         ({"weights": (0.5, 1.0), "arm": ArmSpec(name="bare")}, "no adapter to change"),

@@ -1,4 +1,6 @@
+import itertools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -6,10 +8,11 @@ import msgspec
 import pytest
 from tiny_sdxl import IDENTITY, TinyEngine, adapter_sha256, make_job, make_session, run
 
+from daemon.files import write_atomic
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import CheckpointSaved, DurableEvent, Logged
 from daemon.protocol.orders import LearningRate, StopAndKeep
-from daemon.training import orders
+from daemon.training import earlier, orders
 from daemon.training.checkpoint import TrainerState, found_checkpoints, load_checkpoint, save_checkpoint
 from daemon.training.data.dataset import Dataset
 from daemon.training.earlier import RUN_NAME, begin
@@ -112,6 +115,35 @@ def test_a_damaged_checkpoint_or_a_lost_curve_is_not_gone_on_from(tmp_path: Path
     shutil.rmtree(now.checkpoints_path)
     before.metrics_path.unlink()
     assert "begins anew" in next(iter(begin(make_plan(tmp_path, max_train_steps=30))))
+
+
+def test_what_was_taken_over_half_is_taken_over_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now = make_plan(tmp_path), make_plan(tmp_path, max_train_steps=20)
+    leave_run(before, 10)
+    for step in (5, 10):
+        write_atomic(before.exported_path / f"step-{step:06d}" / "pytorch_lora_weights.safetensors", f"step {step}".encode())
+    write, count = earlier.write_atomic, itertools.count(1)
+
+    def dies_at(call: int) -> Callable[..., str]:
+        def dies(path: Path, content: bytes, **options: Any) -> str:
+            if next(count) == call:
+                raise RuntimeError("killed")
+            return write(path, content, **options)
+
+        return dies
+
+    for call in itertools.count(1):
+        count = itertools.count(1)
+        monkeypatch.setattr(earlier, "write_atomic", dies_at(call))
+        try:
+            (sentence,) = begin(now)
+        except RuntimeError:
+            continue
+        break
+    assert call > 4, "run.json, the curve, two adapters, the checkpoint's state"
+    assert "goes on from step 10" in sentence
+    kept = {path.parent.name: path.read_bytes() for path in now.exported_path.rglob("*.safetensors")}
+    assert kept == {"step-000005": b"step 5", "step-000010": b"step 10"}
 
 
 def test_orders_of_the_steps_taken_over_come_along(tmp_path: Path) -> None:

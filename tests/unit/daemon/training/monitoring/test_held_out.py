@@ -26,6 +26,12 @@ def test_timesteps_lie_in_their_parts_of_the_range(low: int, width: int, image: 
     assert all(low + int(number * part) <= timestep <= low + (number + 1) * part for number, timestep in enumerate(found))
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 1000), (500, 1000), (99, 100), (100, 1000)])
+def test_a_schedule_that_is_shorter_has_them_too(low: int, high: int) -> None:
+    spec = msgspec.structs.replace(SPEC, min_timestep=low, max_timestep=high)
+    assert all(min(low, 99) <= timestep < 100 for image in range(8) for timestep in spread_timesteps(spec, 100, image))
+
+
 def test_many_images_cover_the_range_evenly() -> None:
     found = [timestep for image in range(256) for timestep in spread_timesteps(SPEC, 1000, image)]
     counts = torch.histc(torch.tensor(found, dtype=torch.float32), bins=10, min=0, max=1000)

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_sdxl import IDENTITY, SPEC, make_parts, stock_pipeline
 
+from daemon import files
 from daemon.training.adapters.attach import attached
 from daemon.training.adapters.textual_inversion import attached_embedding
 from daemon.training.objective import conditioning
@@ -94,6 +95,13 @@ def test_the_cache_may_be_deleted_or_damaged_at_any_time(parts: Any, tmp_path: P
     assert same(CachedConditioner(parts, IDENTITY, tmp_path).encode(["wrong"]), wanted)
     assert num_encoded == [2]
     assert set(load_file(path)) == {"prompt_embeds", "pooled_prompt_embeds"}
+
+
+def test_what_is_read_back_without_a_hash_outlives_a_power_loss(parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_file", synced.append)
+    CachedConditioner(parts, IDENTITY, tmp_path).prepare(CAPTIONS)
+    assert len(synced) == 3
 
 
 def test_all_that_decides_embeddings_is_in_their_name(parts: Any) -> None:
