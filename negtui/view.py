@@ -130,6 +130,10 @@ def apply(view: View, event: AnyEvent | Snapshot | Sessions | Connection, now: f
             return _replace(view, event)
         case Sessions():
             view.sessions = {row.name: row for row in event.sessions}
+            # A session that is gone may be made again under its name: nothing of it is there then.
+            for told in (view.comparisons, view.sweeps, view.adapters):
+                for key in [key for key in told if key[0] not in view.sessions]:
+                    del told[key]
             return frozenset({"sessions"})
         case JobAccepted() | JobStateChanged():
             return _move(view, event.job) | _tell(view, event.job.id, event, now)

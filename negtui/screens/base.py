@@ -25,6 +25,7 @@ from negtui.widgets.status_bar import StatusBar
 if TYPE_CHECKING:
     from negtui.app import NegtuiApp
 
+NO_SESSION = "Choose a session on screen 1."
 MIN_WIDTH = 60
 MIN_HEIGHT = 20
 
@@ -52,6 +53,12 @@ class NegtuiScreen(Screen[None], inherit_bindings=False):
     @property
     def view(self) -> View:
         return self.negtui.view
+
+    @property
+    def session_at_hand(self) -> str | None:
+        """The session that was chosen, or the only one there is."""
+        sessions = self.view.sessions
+        return self.negtui.current_session or (next(iter(sessions)) if len(sessions) == 1 else None)
 
     def compose(self) -> ComposeResult:
         yield ScreenLine(self.SCOPE)

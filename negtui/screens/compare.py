@@ -23,6 +23,7 @@ from negtui.acts import start_acts
 from negtui.comparing import Looking
 from negtui.keys import bindings
 from negtui.output import clean, quantity
+from negtui.screens.base import NO_SESSION
 from negtui.screens.beside import beside
 from negtui.screens.blocks import picture
 from negtui.screens.figures import FiguresScreen
@@ -34,7 +35,6 @@ from negtui.widgets.arm_grid import ArmGrid, ArmRow, BlockView
 from negtui.widgets.text_form import Line, TextForm
 
 NOTHING = "This session has no comparison yet. r paints it: every prompt and seed by every arm. It needs the adapter of screen 3."
-NO_SESSION = "Choose a session on screen 1."
 
 
 class CompareScreen(FiguresScreen, ReportingScreen):
@@ -73,7 +73,7 @@ class CompareScreen(FiguresScreen, ReportingScreen):
     # What the daemon tells.
 
     def show(self, view: View, changed: frozenset[str]) -> None:
-        session = self.negtui.current_session or (next(iter(view.sessions)) if len(view.sessions) == 1 else "")
+        session = self.session_at_hand or ""
         if session != self.looking.session:
             self.looking = Looking(session=session)
             self.remove_class("-block")

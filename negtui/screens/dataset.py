@@ -21,9 +21,9 @@ from negtui import wording
 from negtui.dataset import Gallery
 from negtui.keys import bindings
 from negtui.output import clean
+from negtui.screens.base import NO_SESSION
 from negtui.screens.beside import beside
 from negtui.screens.near_duplicates import NearDuplicatesScreen
-from negtui.screens.planning import NO_SESSION
 from negtui.view import ALL, OPEN, View
 from negtui.widgets.image_grid import TILE_COLUMNS, TILE_ROWS, GridItem, ImageGrid
 from negtui.widgets.image_view import ImageView
@@ -80,7 +80,7 @@ class DatasetScreen(NearDuplicatesScreen):
         self.grid.tile_size = SMALL_TILE if event.size.height < 30 else (TILE_COLUMNS, TILE_ROWS)
 
     def show(self, view: View, changed: frozenset[str]) -> None:
-        session = self.negtui.current_session or (next(iter(view.sessions)) if len(view.sessions) == 1 else "")
+        session = self.session_at_hand or ""
         if session != self.gallery.session or not session:
             self._begin(session, "dataset")
         elif self._has_failed and "connection" in changed and view.connection.state == "connected":
@@ -126,9 +126,11 @@ class DatasetScreen(NearDuplicatesScreen):
             heading.update(said)
 
     def action_class_images(self) -> None:
-        if self.session:
-            self._begin(self.session, "class_images" if self.gallery.folder == "dataset" else "dataset")
-            self.grid.focus()
+        if not self.session:
+            self.negtui.say(NO_SESSION)
+            return
+        self._begin(self.session, "class_images" if self.gallery.folder == "dataset" else "dataset")
+        self.grid.focus()
 
     def go_back(self) -> bool:
         if super().go_back():

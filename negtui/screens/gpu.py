@@ -65,7 +65,7 @@ class GpuScreen(NegtuiScreen):
         self.call_after_refresh(self.show, self.view, SHOWN)
 
     def action_load(self) -> None:
-        session = self.negtui.current_session
+        session = self.session_at_hand
         if session is None:
             self.negtui.say("Choose a session on screen 1 first: its model is what is loaded.", "warning")
             return

@@ -12,6 +12,7 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.specs import SessionSpec
 from daemon.protocol.training_spec import TrainingSpec
 from negtui import forms
+from negtui.screens.base import NO_SESSION
 from negtui.screens.steering import SteeringScreen
 from negtui.widgets.spec_form import Remark, SpecForm
 
@@ -63,7 +64,7 @@ class OptionsScreen(SteeringScreen):
         training = self.spec.training if self.spec else None
         notice = self._fault
         if self.session is None:
-            notice = "Choose a session on screen 1."
+            notice = NO_SESSION
         elif self.spec is not None and training is None:
             notice = f"{self.session} has no [training]; the first change adds one."
             training = TrainingSpec()

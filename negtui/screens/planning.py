@@ -12,11 +12,10 @@ from daemon.protocol.errors import NegError
 from daemon.protocol.specs import SynthesisSpec
 from negtui.acts import start_acts
 from negtui.output import duration, quantity
-from negtui.screens.base import NegtuiScreen
+from negtui.screens.base import NO_SESSION, NegtuiScreen
 from negtui.screens.beside import beside
 from negtui.widgets.plan_pane import Draft, PlanPane, size
 
-NO_SESSION = "Choose a session on screen 1."
 PLAN_SECONDS = 0.3
 """How long the lines rest before the daemon is asked what they take."""
 

@@ -9,7 +9,7 @@ from daemon.protocol.events import JobRow
 from daemon.protocol.orders import Checkpoint, LearningRate, Order, Sample, StopAndKeep
 from daemon.protocol.specs import TrainJob
 from negtui import acts, forms
-from negtui.screens.base import NegtuiScreen
+from negtui.screens.base import NO_SESSION, NegtuiScreen
 from negtui.trainings import short
 from negtui.widgets.text_form import Line, TextForm
 
@@ -39,7 +39,7 @@ class SteeringScreen(NegtuiScreen, inherit_bindings=False):
 
     async def _start(self) -> None:
         if self.session is None:
-            self.negtui.say("Choose a session on screen 1.", "warning")
+            self.negtui.say(NO_SESSION, "warning")
             return
         if not await self.are_changes_written():
             self.negtui.say("Not started: the last change was refused.", "warning")

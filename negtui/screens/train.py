@@ -71,7 +71,7 @@ class TrainScreen(OptionsScreen):
     # What is shown.
 
     def show(self, view: View, changed: frozenset[str]) -> None:
-        session = self._find_session(view)
+        session = self.session_at_hand
         if session != self.session:
             self.run_id, self._is_pinned = None, False
             self.turn_to(session)
@@ -110,11 +110,6 @@ class TrainScreen(OptionsScreen):
     def overlaid(self) -> list[JobRow]:
         """The run that is looked at, and the older ones below its curves, newest first."""
         return with_older(self.runs, self.run_id, self._num_older)
-
-    def _find_session(self, view: View) -> str | None:
-        if self.negtui.current_session is not None:
-            return self.negtui.current_session
-        return next(iter(view.sessions)) if len(view.sessions) == 1 else None
 
     def _choose_run(self, view: View) -> None:
         runs = [row.id for row in self.runs]

@@ -21,12 +21,20 @@ class KeyLine(Widget):
     def render(self) -> RenderResult:
         known, read_only = by_id(), getattr(self.app, "read_only", False)
         shown: dict[str, str] = {}
-        for active in self.screen.active_bindings.values():
+        for key, active in self.screen.active_bindings.items():
             binding = active.binding
+            if _is_typed(self.screen.focused, key):
+                continue
             if binding.show and binding.id in known and active.enabled and not (read_only and known[binding.id].changes):
                 shown.setdefault(binding.id, f"{key_words(binding.key)} {known[binding.id].footer}")
         last = [shown.pop(name) for name in self.ALWAYS if name in shown]
         return keys_text(list(shown.values()), last, self.size.width)
+
+
+def _is_typed(focused: Widget | None, key: str) -> bool:
+    """Whether a key writes its character where the focus is."""
+    character = key_words(key)
+    return focused is not None and len(character) == 1 and focused.check_consume_key(key, character)
 
 
 def keys_text(first: list[str], last: list[str], width: int) -> Text:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import BindingType
 from textual.widgets import DataTable
@@ -17,6 +18,8 @@ from negtui.output import clean
 
 WIDE = 100
 """Columns from which the adapters' and comparisons' names are shown rather than their number."""
+NAMES_WIDTH = 28
+"""Cells for the names of adapters, and for those of comparisons."""
 ACTIVE = ("running", "pausing", "paused", "blocked", "queued")
 
 
@@ -86,11 +89,19 @@ class SessionTable(DataTable[Text], inherit_bindings=False):
 
 def cells(row: SessionRow, running_now: str, is_current: bool, is_wide: bool) -> tuple[str, ...]:
     """A row's texts: cursor mark, name, counts or names, what runs, its fault or description; safe to print."""
-    adapters = ", ".join(row.adapters) if is_wide else str(len(row.adapters) or "")
-    comparisons = ", ".join(row.comparisons) if is_wide else str(len(row.comparisons) or "")
+    adapters, comparisons = (_names(names) if is_wide else str(len(names) or "") for names in (row.adapters, row.comparisons))
     last = f"! {row.error}" if row.error else row.description
     texts = (row.name, str(row.num_images or ""), adapters, comparisons, str(row.num_votes or ""), running_now, last)
     return (">" if is_current else " ", *(" ".join(clean(text).split()) for text in texts))
+
+
+def _names(names: Sequence[str]) -> str:
+    """`branches, scales +5`: as many as there is room for, so that what stands behind is seen."""
+    for number in range(len(names), 1, -1):
+        text = ", ".join(names[:number]) + (f" +{len(names) - number}" if number < len(names) else "")
+        if cell_len(text) <= NAMES_WIDTH:
+            return text
+    return names[0] + (f" +{len(names) - 1}" if len(names) > 1 else "") if names else ""
 
 
 def active_by_session(jobs: Mapping[str, JobRow]) -> dict[str, list[JobRow]]:

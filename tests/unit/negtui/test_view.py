@@ -41,6 +41,12 @@ def adapter(job_id: str, step: int | None = None) -> AdapterSaved:
     return AdapterSaved(job_id=job_id, session="toy", name="wrong", path="p", sha256="s", num_bytes=1, step=step)
 
 
+def test_of_a_session_that_is_gone_nothing_stays() -> None:
+    view = View(adapters={("toy", "wrong"): adapter("a"), ("second", "wrong"): adapter("b")})
+    apply(view, Sessions(sessions=(SessionRow(name="second"),)), 0.0)
+    assert list(view.adapters) == [("second", "wrong")]
+
+
 def test_each_event_changes_its_own_fields() -> None:
     view = View()
     assert apply(view, Snapshot(jobs=(row(),), sessions=(SessionRow(name="toy"),), workers={"w": "ready"}), 0.0) == ALL

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.protocol.commands import LoadModel, Ordered, UnloadModel
+from daemon.protocol.commands import LoadModel, Ordered, SessionRow, UnloadModel
 from daemon.protocol.events import Gauges, ResidentPart, Residents, WorkerChanged
 from negtui.app import NegtuiApp
 from negtui.screens.gpu import NO_DRIVER, devices_lines, residents_lines, workers_lines
@@ -56,6 +56,9 @@ async def test_models_are_loaded_and_after_a_question_unloaded() -> None:
     app = NegtuiApp(fake.connect, start="gpu")
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.pause(0.3)
+        await press(pilot, "o")
+        assert fake.daemon.asked[-1] == LoadModel(session="toy"), "the only one there is"
+        app.view.sessions["second"] = SessionRow(name="second")
         await press(pilot, "o")
         assert "Choose a session on screen 1 first" in " ".join(text_of(app).split())
         app.current_session = "toy"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from negtui.app import NegtuiApp
 from negtui.widgets.key_line import KeyLine, keys_text
-from tests.curation_daemon import client, in_loop
+from tests.curation_daemon import client, in_loop, press
 
 
 @given(st.lists(st.text(alphabet="ab", min_size=1, max_size=12), max_size=12), st.integers(min_value=40, max_value=120))
@@ -29,3 +29,15 @@ async def test_the_footer_says_that_leaving_stops_nothing() -> None:
         line = str(read_only.screen.query_one(KeyLine).render())
         assert "enter log" in line
         assert "cancel" not in line
+
+
+@in_loop
+async def test_a_key_that_would_only_be_typed_is_not_in_the_footer() -> None:
+    app = NegtuiApp(client().connect)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.pause(0.3)
+        assert "/ filter" in str(app.screen.query_one(KeyLine).render())
+        await press(pilot, "n")
+        line = str(app.screen.query_one(KeyLine).render())
+        assert "/ filter" not in line
+        assert "esc close" in line

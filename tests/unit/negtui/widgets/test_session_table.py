@@ -37,6 +37,13 @@ def test_cells_are_clean_and_a_fault_stands_before_the_description() -> None:
     assert cells(SessionRow(name="toy", adapters=("\x1b]52;c;ZXZpbA==",)), "", False, True)[3] == ""
 
 
+def test_many_names_leave_room_for_what_stands_behind_them() -> None:
+    names = ("branches", "checkpoints", "guidance", "inversion")
+    assert cells(SessionRow(name="toy", comparisons=names), "", False, True)[4] == "branches, checkpoints +2"
+    assert cells(SessionRow(name="toy", comparisons=("a" * 40, "b")), "", False, True)[4] == f"{'a' * 40} +1"
+    assert cells(SessionRow(name="toy", comparisons=("a" * 40,)), "", False, True)[4] == "a" * 40
+
+
 @in_loop
 async def test_the_cursor_stays_on_its_session() -> None:
     app = Small()
