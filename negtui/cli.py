@@ -114,8 +114,8 @@ def _add_config(add: _Add) -> None:
 def _add_pictures(add: _Add) -> None:
     show = add("show", "show:show", "print a picture in the terminal")
     show.add_argument("picture", metavar="FILE|ID", help="a file, the beginning of a picture's id, or SESSION/dataset/NAME.png")
-    show.add_argument("--width", metavar="COLUMNS", type=int, help="at most so many cells wide; the terminal's width")
-    show.add_argument("--height", metavar="ROWS", type=int, help="at most so many cells high; the terminal's height, at most 40")
+    show.add_argument("--width", metavar="COLUMNS", type=_cells, help="at most so many cells wide; the terminal's width")
+    show.add_argument("--height", metavar="ROWS", type=_cells, help="at most so many cells high; the terminal's height, at most 40")
     show.add_argument("--info", action="store_true", help="what the file says of itself, in the picture's place")
     doctor = add("doctor", "doctor:doctor", "look at the terminal, the daemon, the GPU and the disk; what is wrong, what to do")
     for command in (show, doctor):
@@ -336,6 +336,12 @@ def _add_orders(add: _Add) -> None:
     rate = add("lr", "jobs:learning_rate", "set the learning rate of a running training", ("learning-rate",))
     rate.add_argument("job", metavar="JOB")
     rate.add_argument("learning_rate", metavar="RATE", type=_rate, help="e.g. 5e-5, in the place of training.learning_rate")
+
+
+def _cells(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of cells, e.g. 60")
+    return int(text)
 
 
 def _rate(text: str) -> float:

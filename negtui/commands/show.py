@@ -42,7 +42,7 @@ async def show(arguments: argparse.Namespace, invocation: Invocation) -> int:
     try:
         image = await asyncio.to_thread(decode, content)
         said = await asyncio.to_thread(told_by, io.BytesIO(content)) if arguments.info else {}
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise NegError(
             "invalid", f"{arguments.picture} is no picture that can be shown: {error}.", "PNG, WebP, JPEG and others are."
         ) from None

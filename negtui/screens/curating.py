@@ -13,7 +13,7 @@ from typing import TypeVar
 from rich.text import Text
 from textual.widgets import Static
 
-from daemon.protocol.commands import Command, MarkImages, RestoreMarks, WantedMark
+from daemon.protocol.commands import MAX_MARKED, Command, MarkImages, RestoreMarks, WantedMark
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import Mark
 from daemon.protocol.specs import ImageRecord, Status
@@ -26,8 +26,6 @@ from negtui.widgets.image_grid import GridItem, ImageGrid
 from negtui.widgets.image_view import ImageView, Picture
 from negtui.widgets.text_form import Line, TextForm
 
-MAX_MARKED = 1000
-"""Pictures in one command."""
 NO_PICTURE = "There is no picture here to do that to."
 
 T = TypeVar("T")

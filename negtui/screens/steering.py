@@ -11,10 +11,8 @@ from daemon.protocol.specs import TrainJob
 from negtui import acts, forms
 from negtui.screens.base import NO_SESSION, NegtuiScreen
 from negtui.trainings import short
+from negtui.view import OPEN
 from negtui.widgets.text_form import Line, TextForm
-
-STANDING = ("paused", "blocked", "failed", "cancelled")
-UNDER_WAY = ("queued", "running", "pausing", "paused", "blocked")
 
 
 class SteeringScreen(NegtuiScreen, inherit_bindings=False):
@@ -51,7 +49,7 @@ class SteeringScreen(NegtuiScreen, inherit_bindings=False):
             self.look_at_newest(rows[0].id)
 
     def action_resume(self) -> None:
-        row = self._run_in(*STANDING, words="stands still")
+        row = self._run_in(*acts.STANDING, words="stands still")
         if row is not None:
             self.negtui.run_ask(Resume(job_id=row.id))
 
@@ -67,7 +65,7 @@ class SteeringScreen(NegtuiScreen, inherit_bindings=False):
             self._ask_first(question, Steer(job_id=row.id, order=StopAndKeep()), "The training ends at its next step; the adapter is kept.")
 
     def action_cancel(self) -> None:
-        row = self._run_in(*UNDER_WAY, words="is under way")
+        row = self._run_in(*OPEN, words="is under way")
         if row is not None:
             self._ask_first(f"Cancel the training of {self.session} ({short(row.id)})? Its checkpoints stay.", Cancel(job_id=row.id))
 
@@ -81,9 +79,10 @@ class SteeringScreen(NegtuiScreen, inherit_bindings=False):
         row = self._run_in("running", words="runs")
         if row is not None and isinstance(row.spec, TrainJob):
             line = Line("value", "learning rate", forms.written(row.spec.training.learning_rate))
-            await self.query_one(TextForm).open("learning_rate", "From the next step on, for this run only", [line])
+            await self.query_one(TextForm).open(row.id, f"From the next step on, for this run ({short(row.id)}) only", [line])
 
     def on_text_form_submitted(self, message: TextForm.Submitted) -> None:
+        """To the run that the form was opened for: a newer one may be in view by now."""
         message.stop()
         form = self.query_one(TextForm)
         try:
@@ -92,12 +91,15 @@ class SteeringScreen(NegtuiScreen, inherit_bindings=False):
             form.refuse("It must be a number above 0, at most 1e6, as 1e-4.")
             return
         form.action_close()
-        self._order(order, f"The learning rate is {order.value:g} from the next step on.")
+        self._steer(message.form, order, f"The learning rate is {order.value:g} from the next step on.")
 
     def _order(self, order: Order, words: str) -> None:
         row = self._run_in("running", words="runs")
         if row is not None:
-            self.negtui.run_ask(Steer(job_id=row.id, order=order), lambda answer: self.negtui.say(words))
+            self._steer(row.id, order, words)
+
+    def _steer(self, job_id: str, order: Order, words: str) -> None:
+        self.negtui.run_ask(Steer(job_id=job_id, order=order), lambda answer: self.negtui.say(words))
 
     def _ask_first(self, question: str, command: Command, words: str = "") -> None:
         """Send a command once the person says yes."""

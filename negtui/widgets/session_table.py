@@ -15,12 +15,12 @@ from daemon.protocol.events import JobRow, StepProgress
 from negtui import wording
 from negtui.keys import bindings
 from negtui.output import clean
+from negtui.view import OPEN
 
 WIDE = 100
 """Columns from which the adapters' and comparisons' names are shown rather than their number."""
 NAMES_WIDTH = 28
 """Cells for the names of adapters, and for those of comparisons."""
-ACTIVE = ("running", "pausing", "paused", "blocked", "queued")
 
 
 class SessionTable(DataTable[Text], inherit_bindings=False):
@@ -107,7 +107,7 @@ def _names(names: Sequence[str]) -> str:
 def active_by_session(jobs: Mapping[str, JobRow]) -> dict[str, list[JobRow]]:
     """The jobs that are not over, oldest first, by session: each job is looked at once, however many sessions there are."""
     found: dict[str, list[JobRow]] = {}
-    for row in sorted((row for row in jobs.values() if row.state in ACTIVE), key=lambda row: row.created):
+    for row in sorted((row for row in jobs.values() if row.state in OPEN), key=lambda row: row.created):
         found.setdefault(row.spec.session, []).append(row)
     return found
 

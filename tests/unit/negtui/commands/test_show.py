@@ -112,6 +112,21 @@ def test_the_beginning_of_an_id_suffices() -> None:
     assert "512 x 512" in out
 
 
+def test_a_picture_too_large_to_be_decoded_is_no_fault_of_negtui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    code, _, err = call(FakeDaemon(), "show", str(tmp_path / "large.png"))
+    assert code == 2
+    assert "is no picture that can be shown" in err
+
+
+@pytest.mark.parametrize("cells", ["-5", "0", "wide"])
+def test_a_size_that_cannot_be_is_refused(cells: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        call(FakeDaemon(), "show", "a.png", f"--width={cells}")
+    assert f"{cells!r} is no number of cells, e.g. 60" in capsys.readouterr().err
+
+
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     daemon = WithFiles()
     saved(daemon, "abcd12ef")

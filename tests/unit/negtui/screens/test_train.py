@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
+from daemon.protocol.commands import Steer
 from daemon.protocol.events import JobRow, JobStateChanged, Logged, MetricsRecorded, StepProgress
 from daemon.protocol.training_spec import TrainingSpec
 from negtui.app import NegtuiApp
@@ -123,6 +124,18 @@ async def test_a_bad_learning_rate_is_refused_at_its_line() -> None:
         assert "It must be a number above 0" in desk.text
         await desk.press("escape")
         assert "It must be a number above 0" not in desk.text
+
+
+@in_loop
+async def test_a_learning_rate_goes_to_the_run_that_it_was_written_for() -> None:
+    client, row = with_run()
+    async with opened(client) as desk:
+        await desk.press("t")
+        assert "for this run (000001) only" in desk.text
+        await desk.tell(JobStateChanged(job=msgspec.structs.replace(row, id="run000002", created=1.9e9)))
+        assert "(000002)" in desk.run_line
+        await desk.press("enter")
+        assert [command.job_id for command in desk.daemon.asked if isinstance(command, Steer)] == [row.id]
 
 
 @in_loop
