@@ -20,6 +20,7 @@ def test_text_becomes_ascii_of_the_same_width(text: str) -> None:
 def test_lines_blocks_and_dots_stay_recognisable() -> None:
     assert to_ascii("─│╭█▁⣿ é …") == "-|+#-# e ."
     assert to_ascii("日本") == "????"
+    assert to_ascii("🔎 zoom") == ">  zoom"
 
 
 def test_segments_keep_their_styles() -> None:
