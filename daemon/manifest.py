@@ -8,6 +8,7 @@ lock is the kernel's and ends with its process. A torn last line costs that line
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -20,6 +21,8 @@ from daemon import files
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRecord
 
+MANIFEST_FILE = "manifest.jsonl"
+"""Its name in every folder of pictures."""
 Key = tuple[str, str | None]
 """An image's id and its arm: the same picture may stand in two arms."""
 
@@ -213,6 +216,6 @@ def _append(descriptor: int, content: bytes, *, durable: bool = True) -> None:
     torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
     content = (b"\n" if torn else b"") + content + b"\n"
     if os.write(descriptor, content) != len(content):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if durable:
         os.fsync(descriptor)

@@ -6,17 +6,15 @@ Neither dates nor versions: equal weights of equal origin are equal bytes.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from daemon.models.adapter_files import OWN_PEFT_METADATA, PEFT_METADATA
+from daemon.models.sources import HUB_ID
 
 PeftSettings = dict[str, dict[str, Any]]
 """Component -> fields of peft's LoraConfig, LoHaConfig or LoKrConfig, the latter two with their `peft_type`."""
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
 def diffusers_header(settings: PeftSettings, origin: Mapping[str, str]) -> dict[str, str]:
@@ -53,7 +51,7 @@ def modelspec_prediction_type(prediction_type: str) -> str:
 
 def is_hub_id(reference: str) -> bool:
     """Whether a model is named by its repository on the hub."""
-    return _HUB_ID.fullmatch(reference) is not None and not Path(reference).exists()
+    return HUB_ID.fullmatch(reference) is not None and not Path(reference).exists()
 
 
 def public_name(reference: str) -> str:

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from daemon.comparison.features import Floats, distance_sums
+from daemon.comparison.features import distance_sums
 from daemon.comparison.plan import Block
+from daemon.measuring.metrics import Floats
 
 CellFeatures = Mapping[tuple[int, str], Floats]
 """(block's index, arm's name) -> (F,)."""

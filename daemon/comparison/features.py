@@ -16,9 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from daemon.measuring.metrics import luma
-
-Floats = npt.NDArray[np.float64]
+from daemon.measuring.metrics import Floats, luma
 
 VERSION = "layout-1"
 GRID = 4

@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from daemon.comparison.maps import Map
 from daemon.engine.base import Prediction
 from daemon.protocol.diagnosis import CURVES, ArmGuidance
 
 if TYPE_CHECKING:
     from daemon.engine.base import Floats
 
-Map = npt.NDArray[np.float64]
 Curve = tuple[float | None, ...]
 
 

@@ -14,7 +14,7 @@ from daemon.comparison.grid import Column, Row, draw_sheets
 from daemon.comparison.report.markdown import render_markdown
 from daemon.comparison.report.page import render_page
 from daemon.comparison.report.settings import settings
-from daemon.manifest import write_manifest
+from daemon.manifest import MANIFEST_FILE, write_manifest
 from daemon.protocol.codec import pretty_json
 from daemon.protocol.diagnosis import Diagnosis
 from daemon.protocol.effects import Claim, Effect
@@ -42,7 +42,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def file_names(self) -> tuple[str, ...]:
         """The other files that make it whole."""
-        return ("report.html", "report.md", "metrics.csv", "cells.json", "manifest.jsonl", *self.sheet_paths, *self.diagnosis_paths)
+        return ("report.html", "report.md", "metrics.csv", "cells.json", MANIFEST_FILE, *self.sheet_paths, *self.diagnosis_paths)
 
 
 class CellLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ def write_outputs(
     files.write_atomic(folder / "report.md", render_markdown(findings, sheets).encode())
     files.write_atomic(folder / "cells.json", _cells_json(findings, records))
     # What is read beside the summary comes late: until then the comparison before stays readable.
-    write_manifest(folder / "manifest.jsonl", list(records))
+    write_manifest(folder / MANIFEST_FILE, list(records))
     write_metrics(folder, "arm", findings.blocks, findings.arms, findings.picture_ids, findings.values)
     summary = Summary(
         name=findings.job.comparison.output_name,

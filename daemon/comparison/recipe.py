@@ -23,7 +23,7 @@ from daemon.comparison.painting import COMPARISONS_FOLDER, IMAGES_FOLDER, cell_r
 from daemon.comparison.plan import Block, Cell, plan_blocks, plan_cells
 from daemon.engine.base import ModelIdentity
 from daemon.judging.results import read_results
-from daemon.manifest import Manifest
+from daemon.manifest import MANIFEST_FILE, Manifest
 from daemon.measuring.measures import PLAIN, Scorer, find_scorers
 from daemon.pictures import PaintPace, thumbnail_path
 from daemon.prompts.lines import read_prompts_file
@@ -73,7 +73,7 @@ def compare(job: CompareJob, context: JobContext) -> Iterator[DurableEvent]:
     with context.phase("identify"):
         comparison = _resolve(job, context)
     folder = context.session_path / COMPARISONS_FOLDER / job.comparison.output_name
-    records = yield from _paint(comparison, context, Manifest(folder / "manifest.jsonl"))
+    records = yield from _paint(comparison, context, Manifest(folder / MANIFEST_FILE))
     votes = _votes(comparison, records, folder)
     inputs_sha256 = _inputs_sha256(comparison, records, votes)
     summary = read_summary(folder, Summary, inputs_sha256)

@@ -47,12 +47,6 @@ def new_scheduler(scheduler: Any) -> Any:
     return type(scheduler).from_config(scheduler.config)
 
 
-def settings(source: ModelSource, role: Role, cache_path: Path) -> dict[str, Any]:
-    """model_index.json of a base or refiner."""
-    folder = config_folder(source.path, role, cache_path) if source.kind == "file" else source.path
-    return read_json(folder / "model_index.json")
-
-
 def _from_folder(source: ModelSource, role: Role, wanted: Collection[str], dtype: Dtype) -> dict[str, Any]:
     return {name: _part_from_folder(vae_folder(source.path) if role == "vae" else source.path / name, name, dtype) for name in wanted}
 

@@ -17,7 +17,7 @@ from daemon import models
 from daemon.config import environment_number
 from daemon.engine.adapters import AdapterShelf
 from daemon.engine.embeddings import EmbeddingShelf
-from daemon.engine.loading import load_parts, settings
+from daemon.engine.loading import load_parts
 from daemon.engine.memory import Part, PartStore, device_budget, free_cached, prepare_torch
 from daemon.engine.parts import Sources, TrainingParts
 from daemon.engine.preview import fit_linear_decoder
@@ -90,7 +90,7 @@ class Residents:
     def _read(self, sources: Sources, role: Role) -> tuple[dict[str, str], dict[str, Any]]:
         """What files say of a role, read once: `sources` holds the identity of their contents."""
         if (sources, role) not in self._known:
-            self._known[(sources, role)] = (self._keys(sources, role), settings(sources.source(role), role, self._cache_path))
+            self._known[(sources, role)] = (self._keys(sources, role), models.model_index(sources.source(role), role, self._cache_path))
         return self._known[(sources, role)]
 
     def _keys(self, sources: Sources, role: Role) -> dict[str, str]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import daemon
+from daemon.failures import EXIT_CUDA, EXIT_UNFIT
 from daemon.jobs.executor import WorkerLost
 from daemon.protocol import link
 from daemon.protocol.errors import NegError
@@ -21,7 +22,7 @@ from daemon.protocol.link import FromWorker, StopWorker, ToWorker
 
 TERMINATE_SECONDS = 5.0
 DUMP_SECONDS = 0.5
-EXITS = {70: "met a CUDA error it cannot recover from", 71: "lost a process that trained with it"}
+EXITS = {EXIT_CUDA: "met a CUDA error it cannot recover from", EXIT_UNFIT: "lost a process that trained with it"}
 
 
 class LocalWorker:

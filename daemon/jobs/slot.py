@@ -20,7 +20,7 @@ from daemon.jobs.hang import HangLimits, HangWatch
 from daemon.jobs.queue import JobQueue
 from daemon.jobs.seldom import Seldom
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import DurableEvent, EphemeralEvent, Gauges, JobRow, Preview, Residents, StepProgress, WorkerChanged
+from daemon.protocol.events import DurableEvent, EphemeralEvent, JobRow, Residents, WorkerChanged
 from daemon.protocol.link import (
     Alive,
     DropModels,
@@ -246,7 +246,7 @@ class Slot:
             logger.warning("Worker %s spoke of a job it does not run: %s", self.name, message.job_id)
         elif isinstance(message, UnitEnded):
             await self._end(unit, message)
-        elif isinstance(message.event, (StepProgress, Preview, Gauges, Residents)):
+        elif isinstance(message.event, EphemeralEvent):
             self._hooks.pass_on(message.event)
         else:
             self._watch.progress(now)

@@ -21,20 +21,6 @@ from daemon.models.sources import Dtype, ModelSource, PartFiles, Role, read_json
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ModelSpec
 
-__all__ = [
-    "ModelSource",
-    "check",
-    "chosen_device",
-    "chosen_dtype",
-    "cuda_is_there",
-    "estimated_bytes",
-    "identify",
-    "part_hashes",
-    "require_gpus",
-    "resolve",
-    "visible_gpus",
-]
-
 PIPELINES: dict[str, tuple[str, ...]] = {
     "base": ("StableDiffusionXLPipeline",),
     "refiner": ("StableDiffusionXLImg2ImgPipeline",),
@@ -62,7 +48,7 @@ def identify(model: ModelSpec, cache_path: Path) -> ModelIdentity:
             return None
         source = resolve(reference, model.allow_download)
         hashes = part_hashes(source, role, dtype, cache_path, model.allow_download)
-        settings = {} if role == "vae" else {key: value for key, value in _index(source, role, cache_path).items() if key in SETTINGS}
+        settings = {} if role == "vae" else {key: value for key, value in model_index(source, role, cache_path).items() if key in SETTINGS}
         return _sha256_json({"parts": hashes, "settings": settings})
 
     base = digest(model.base, "base")
@@ -70,6 +56,12 @@ def identify(model: ModelSpec, cache_path: Path) -> ModelIdentity:
     return ModelIdentity(
         base_sha256=base, refiner_sha256=digest(model.refiner, "refiner"), vae_sha256=digest(model.vae, "vae"), torch_dtype=dtype
     )
+
+
+def model_index(source: ModelSource, role: Role, cache_path: Path) -> dict[str, Any]:
+    """model_index.json of a base or refiner."""
+    folder = config_folder(source.path, role, cache_path) if source.kind == "file" else source.path
+    return read_json(folder / "model_index.json")
 
 
 def part_hashes(source: ModelSource, role: Role, dtype: Dtype, cache_path: Path, allow_download: bool = False) -> dict[str, str]:
@@ -310,7 +302,7 @@ def _check_pipeline(source: ModelSource, role: Role) -> None:
         raise NegError("incompatible", f"{source.reference} is {found}, not {_spoken(role)}.", _hint_for(role, other or str(name)))
     for part in PARTS[role]:
         folder = source.path / part
-        if not folder.is_dir() or (part in ("scheduler",) and not _configs(source.path, part)):
+        if not folder.is_dir() or (part == "scheduler" and not _configs(source.path, part)):
             raise NegError("not_found", f"{source.reference} lacks its part {part!r}.", "Download the model again.")
     unet = read_json(source.path / "unet" / "config.json")
     if unet.get("addition_embed_type") != "text_time":
@@ -345,11 +337,6 @@ def _weights_only(source: ModelSource, role: Role | str, dtype: Dtype) -> list[t
     if role == "vae":
         return [("vae", weight_files(vae_folder(source.path), dtype), ())]
     return [(name, weight_files(source.path / name, dtype), ()) for name in PARTS[role] if not _has_no_weights(name)]
-
-
-def _index(source: ModelSource, role: Role, cache_path: Path) -> dict[str, Any]:
-    folder = config_folder(source.path, role, cache_path) if source.kind == "file" else source.path
-    return read_json(folder / "model_index.json")
 
 
 def _has_no_weights(component: str) -> bool:

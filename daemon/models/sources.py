@@ -20,7 +20,8 @@ TOY_PATHS = {"toy": BASE_PATH, "toy-refiner": REFINER_PATH}
 MAX_JSON_BYTES = 16 * 2**20
 PICKLED_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+"""What a model's repository on the hub can be called."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def resolve(reference: str, allow_download: bool = False) -> ModelSource:
         if path.suffix.lower() != ".safetensors":
             raise NegError("invalid", f"{path} is no .safetensors file.", "Give a .safetensors checkpoint, a diffusers folder or a hub id.")
         return ModelSource("file", path.resolve(), reference)
-    if _HUB_ID.fullmatch(reference) and not reference.startswith(("./", "../")):
+    if HUB_ID.fullmatch(reference):
         return ModelSource("folder", _hub_snapshot(reference, allow_download), reference)
     raise NegError(
         "not_found",

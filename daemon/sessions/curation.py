@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.manifest import Key, Manifest
+from daemon.manifest import MANIFEST_FILE, Key, Manifest
 from daemon.protocol import codec
 from daemon.protocol.commands import Images, ListImages, Marked, MarkImages, RestoreMarks
 from daemon.protocol.errors import NegError
@@ -19,7 +19,6 @@ from daemon.protocol.fields import MAX_TAGS
 from daemon.protocol.specs import ImageRecord
 from daemon.sessions.reading import require_session
 
-MANIFEST_FILE = "manifest.jsonl"
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 MAX_UNLISTED = 1000
 MAX_OPEN = 4

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.manifest import read_manifest
+from daemon.manifest import MANIFEST_FILE, read_manifest
 from daemon.protocol import codec
 from daemon.protocol.commands import ComparedArm, ComparedBlock, ComparedCell, ComparisonAnswer, ReadComparison
 from daemon.protocol.diagnosis import Diagnosis
@@ -105,7 +105,7 @@ class Comparisons:
 
 def _read(path: Path, stamp: tuple[int, int, int]) -> _Read:
     summary = msgspec.json.decode(_content(path / "summary.json"), type=_Summary)
-    records = {(record.id, record.arm): record for record in read_manifest(path / "manifest.jsonl")}
+    records = {(record.id, record.arm): record for record in read_manifest(path / MANIFEST_FILE)}
     rows = list(csv.DictReader(io.StringIO(_content(path / "metrics.csv").decode())))
     names = list(dict.fromkeys(row["arm"] for row in rows))
     blocks = []

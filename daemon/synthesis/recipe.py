@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from daemon.manifest import Manifest
+from daemon.manifest import MANIFEST_FILE, Manifest
 from daemon.measuring.measures import find_scorers, reader
 from daemon.measuring.metrics import Values
 from daemon.pictures import PaintPace, Picture, image_id, paint_or_reuse
@@ -21,7 +21,7 @@ def synthesize(job: SynthesizeJob, context: JobContext) -> Iterator[DurableEvent
     with context.phase("identify"):
         planned = plan(job.synthesis, context.engine.identify(job.model))
     folder = context.session_path / DATASET_FOLDER
-    manifest = Manifest(folder / "manifest.jsonl")
+    manifest = Manifest(folder / MANIFEST_FILE)
     read = reader(find_scorers(job, context.session_path))
     pace = PaintPace(context, "synthesise", len(planned))
     told: set[str] = set()

@@ -17,7 +17,7 @@ from daemon.comparison.folder import write_metrics, write_sheets, write_summary
 from daemon.comparison.grid import Column, Row, draw_sheets
 from daemon.comparison.plan import Block
 from daemon.comparison.sweep.tables import table_rows
-from daemon.manifest import write_manifest
+from daemon.manifest import MANIFEST_FILE, write_manifest
 from daemon.measuring.metrics import present
 from daemon.protocol.specs import ImageRecord, SweepJob
 from daemon.protocol.sweeps import SweepCell, SweepTable
@@ -47,12 +47,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def file_names(self) -> tuple[str, ...]:
         """The other files that make it whole."""
-        return ("manifest.jsonl", "metrics.csv", "table.csv", "table.md", *self.table.sheet_paths)
+        return (MANIFEST_FILE, "metrics.csv", "table.csv", "table.md", *self.table.sheet_paths)
 
 
 def write_outputs(finished: Finished, folder: Path, images_path: Path, inputs_sha256: str, check: Callable[[], None]) -> SweepTable:
     """Write all files to `folder`; returns the table with its sheets. `check` is called between the slow ones and may raise to stop."""
-    write_manifest(folder / "manifest.jsonl", [record for _, record in sorted(finished.records.items())])
+    write_manifest(folder / MANIFEST_FILE, [record for _, record in sorted(finished.records.items())])
     image_ids = {place: record.id for place, record in finished.records.items()}
     write_metrics(folder, "cell", finished.blocks, finished.arms, image_ids, finished.values)
     sheet_names = write_sheets(_sheets(finished, images_path), folder, check)

@@ -12,18 +12,19 @@ from typing import Any
 
 import torch
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
-from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
+from peft import inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from daemon.adapters.headers import PeftSettings
+from daemon.engine.adapter_loading import CONFIGS
+from daemon.engine.adapter_reading import component_prefix
 from daemon.protocol.errors import NegError
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.training.adapters.metadata import peft_settings
 from daemon.training.data.draws import draw_seed
 
 ADAPTER_NAME = "negtui_training"
-CONFIGS: dict[str, Any] = {"lora": LoraConfig, "loha": LoHaConfig, "lokr": LoKrConfig}
 ZERO_AT_FIRST = (".lora_B.weight", ".hada_w2_b", ".lokr_w1", ".lokr_w1_a")
 """The factor that peft begins with zeros, so that a fresh adapter changes nothing."""
 
@@ -134,9 +135,9 @@ def _config(spec: TrainingSpec, settings: Mapping[str, Any]) -> Any:
 
 
 def _trainable(component: str, module: nn.Module) -> Parameters:
-    prefix = component if component == "unet" or hasattr(module, "text_model") else f"{component}.text_model"
+    prefix = component_prefix(component, module)
     named = module.named_parameters()
-    return {f"{prefix}.{name.replace(f'.{ADAPTER_NAME}', '')}": weight for name, weight in named if weight.requires_grad}
+    return {f"{prefix}{name.replace(f'.{ADAPTER_NAME}', '')}": weight for name, weight in named if weight.requires_grad}
 
 
 def _measure_magnitudes(module: nn.Module) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from daemon.engine.base import ModelIdentity
 from daemon.files import sweep_temporary
-from daemon.manifest import Manifest
+from daemon.manifest import MANIFEST_FILE, Manifest
 from daemon.pictures import PaintPace, image_id, make_request, paint_or_reuse
 from daemon.protocol.events import DurableEvent
 from daemon.protocol.specs import ImageRecord, ImageRequest, SamplingSpec, TrainJob
 from daemon.protocol.training_spec import TrainingSpec
 from daemon.recipe import JobContext
 from daemon.training.data.draws import draw_seed
-from daemon.training.data.folders import MANIFEST_FILE, KnownSizes, read_folder
+from daemon.training.data.folders import KnownSizes, read_folder
 
 CLASS_IMAGES_FOLDER = "class_images"
 NUM_INFERENCE_STEPS = 50

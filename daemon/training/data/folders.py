@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from daemon.files import write_atomic
-from daemon.manifest import read_manifest
+from daemon.manifest import MANIFEST_FILE, read_manifest
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ImageRecord
 from daemon.training.data import decoding
@@ -27,7 +27,6 @@ from daemon.training.data.views import Size
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 OTHER_SUFFIXES = (".avif", ".bmp", ".gif", ".heic", ".jxl", ".tif", ".tiff")
 MAX_FILES = 50_000
-MANIFEST_FILE = "manifest.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
