@@ -247,7 +247,10 @@ class _Remembered:
 
 
 def _sha256_tensors(path: Path, prefixes: tuple[str, ...]) -> str:
-    """Hash of some tensors of a file by what follows their prefix, so that base and refiner checkpoints can share a part."""
+    """Hash of some tensors of a file by what follows their prefix, so that base and refiner checkpoints can share a part.
+
+    Raises `NegError` `corrupt` where it is cut meanwhile.
+    """
     digest = hashlib.sha256()
     chosen = {}
     for name, tensor in read_header(path).tensors.items():
@@ -261,6 +264,8 @@ def _sha256_tensors(path: Path, prefixes: tuple[str, ...]) -> str:
             left = tensor.end - tensor.start
             while left:
                 block = file.read(min(left, 2**22))
+                if not block:
+                    raise NegError("corrupt", f"{path} became shorter while it was read.", "Try again when nothing writes to it.")
                 digest.update(block)
                 left -= len(block)
     return digest.hexdigest()

@@ -10,6 +10,7 @@ import pytest
 
 from daemon import models
 from daemon.models import identity
+from daemon.models.headers import read_header
 from daemon.models.sources import resolve
 from daemon.protocol.errors import NegError
 from daemon.protocol.specs import ModelSpec
@@ -122,6 +123,16 @@ def test_a_cut_weight_file_is_told(copy: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(NegError, match="not a sound safetensors file"):
         models.check(ModelSpec(base=str(copy), device="cpu"))
+
+
+def test_a_file_that_is_cut_while_it_is_hashed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "whole.safetensors"
+    shutil.copy(BASE_PATH / "vae" / "diffusion_pytorch_model.safetensors", path)
+    header = read_header(path)
+    os.truncate(path, path.stat().st_size - 1)
+    monkeypatch.setattr(identity, "read_header", lambda path: header)
+    with pytest.raises(NegError, match=r"whole\.safetensors .* while it was read"):
+        identity._sha256_tensors(path, ("",))
 
 
 def test_a_missing_refiner_and_a_slow_precision_are_warned_of() -> None:
