@@ -19,7 +19,7 @@ from textual.screen import Screen
 
 from daemon.protocol.commands import AnyResult, Command, Drain, JobAnswer, Submitted
 from daemon.protocol.errors import NegError
-from daemon.protocol.events import JobStateChanged, Preview
+from daemon.protocol.events import Preview
 from negtui.ascii import AsciiOnly
 from negtui.bridge import Bridge, Connect
 from negtui.config import key_problems, theme_problems
@@ -174,7 +174,7 @@ class NegtuiApp(App[None], inherit_bindings=False):
             return None
         # What was told of the job meanwhile may be newer than the answer, never older.
         if isinstance(answer, (JobAnswer, Submitted)) and self.view.jobs.get(answer.job.id) is known.get(answer.job.id):
-            self.bridge.take(JobStateChanged(job=answer.job))
+            self.bridge.take_row(answer.job)
         return answer
 
     def run_ask(self, command: Command, then: Callable[[Any], None] | None = None) -> None:

@@ -23,6 +23,7 @@ from daemon.protocol.events import (
     ComparisonSaved,
     ImageSaved,
     JobAccepted,
+    JobRow,
     JobStateChanged,
     Preview,
     SessionChanged,
@@ -33,7 +34,7 @@ from daemon.protocol.events import (
 from negtui.inbox import Item
 from negtui.messages import Noticed, PreviewArrived, ViewChanged
 from negtui.notices import notice
-from negtui.view import OPEN, Connection, View, adopt, apply, recall
+from negtui.view import OPEN, Connection, View, adopt, apply, move, recall
 
 FLUSH_SECONDS = 0.1
 RETRY_SECONDS = 1.0
@@ -114,8 +115,12 @@ class Bridge:
             self._wake.set()
 
     def take(self, event: AnyEvent | Sessions | Connection) -> None:
-        """Something learnt beside the flow of events, e.g. a row in an answer."""
+        """Something learnt beside the flow of events."""
         self._change(apply(self.view, event, time.time()))
+
+    def take_row(self, row: JobRow) -> None:
+        """Where an answer says that a job stands."""
+        self._change(move(self.view, row))
 
     async def _pause(self) -> None:
         self._wake.clear()

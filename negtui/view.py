@@ -136,7 +136,7 @@ def apply(view: View, event: AnyEvent | Snapshot | Sessions | Connection, now: f
                     del told[key]
             return frozenset({"sessions"})
         case JobAccepted() | JobStateChanged():
-            return _move(view, event.job) | _tell(view, event.job.id, event, now)
+            return move(view, event.job) | _tell(view, event.job.id, event, now)
         case StepProgress():
             row = view.jobs.get(event.job_id)
             # The last progress of a job may come after the news of its end.
@@ -202,7 +202,8 @@ def _replace(view: View, snapshot: Snapshot) -> frozenset[str]:
     return ALL
 
 
-def _move(view: View, row: JobRow) -> frozenset[str]:
+def move(view: View, row: JobRow) -> frozenset[str]:
+    """Where a job stands now; its log is not told, since that is said once, by the event."""
     view.jobs[row.id] = row
     if row.state not in ("running", "pausing") and view.progress.pop(row.id, None) is not None:
         return frozenset({"jobs", "progress"})

@@ -99,9 +99,14 @@ def test_a_dashboard_opened_later_knows_the_whole_story(make_front: MakeFront) -
         async with early.run_test(size=(120, 30)) as pilot:
             await until(pilot, lambda: [row.state for row in early.view.jobs.values()] == ["done"])
             job_id = next(iter(early.view.jobs))
-            await until(pilot, lambda: [line.text for line in early.view.lines.get(job_id, [])][-1:] == ["done"])
-            told = [line.text for line in early.view.lines[job_id]]
+
+            def told_by(app: NegtuiApp) -> list[str]:
+                return [line.text for line in app.view.lines.get(job_id, [])]
+
+            # What passed before it was opened is read beside what passes.
+            await until(pilot, lambda: told_by(early)[-1:] == ["done"] and told_by(early)[0].startswith("accepted"))
+            told = told_by(early)
         async with late.run_test(size=(120, 30)) as pilot:
-            await until(pilot, lambda: [line.text for line in late.view.lines.get(job_id, [])] == told)
+            await until(pilot, lambda: told_by(late) == told)
 
     asyncio.run(scene())

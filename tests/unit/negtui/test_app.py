@@ -90,6 +90,18 @@ async def test_news_that_overtook_an_answer_is_not_undone_by_it() -> None:
 
 
 @in_loop
+async def test_where_a_job_stands_by_an_answer_is_shown_and_not_told_twice_in_its_log() -> None:
+    fake = client()
+    app = NegtuiApp(fake.connect, start="jobs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        answer = await app.ask(Submit(key="k" * 8, spec=JOBS["train"]))
+        assert isinstance(answer, Submitted)
+        assert app.view.jobs[answer.job.id].state == "queued"
+        assert "queued" not in [line.text for line in app.view.lines.get(answer.job.id, [])]
+
+
+@in_loop
 async def test_before_there_is_a_daemon_asking_says_so() -> None:
     fake = client()
     fake.is_reachable = False
