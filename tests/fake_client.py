@@ -14,11 +14,13 @@ from tests.fake_daemon import FakeDaemon
 
 
 class FakeClient:
-    """`connect` is what `NegtuiApp` takes. `daemon` answers requests; `tell` sends events; `files` are fetched."""
+    """`connect` is what `NegtuiApp` takes. `daemon` answers requests, but for `refusals`; `tell` sends events; `files` are fetched."""
 
     def __init__(self, daemon: FakeDaemon | None = None, sessions: tuple[SessionRow, ...] | None = None) -> None:
         self.daemon = daemon or FakeDaemon()
         self.sessions = sessions if sessions is not None else (SessionRow(name="toy", num_images=36, adapters=("wrong",)),)
+        self.refusals: dict[type, NegError] = {}
+        """By the command's type; taken out, it is answered again."""
         self.files: dict[tuple[str, str], bytes] = {}
         self.fetched: list[tuple[str, str]] = []
         self.silent_seconds = 0.0
@@ -41,6 +43,8 @@ class FakeClient:
         yield self
 
     async def request(self, command: Command) -> AnyResult:
+        if type(command) in self.refusals:
+            raise self.refusals[type(command)]
         if isinstance(command, ListSessions):
             return Sessions(sessions=self.sessions)
         if isinstance(command, Submit):

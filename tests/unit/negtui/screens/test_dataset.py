@@ -4,14 +4,13 @@ import io
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
 
-from daemon.protocol.commands import AnyCommand, AnyResult, ListImages, RestoreMarks
+from daemon.protocol.commands import ListImages
 from daemon.protocol.errors import NegError
 from daemon.protocol.events import ImageSaved, ImagesMarked, Mark, Preview
 from negtui.app import NegtuiApp
 from negtui.screens.dataset import DatasetScreen
-from tests.curation_daemon import CurationDaemon, client, in_loop, painting, png, press, record, told
+from tests.curation_daemon import CurationDaemon, client, in_loop, painting, png, press, record
 from tests.fake_client import FakeClient
 from tests.fake_daemon import JOBS
 from tests.snapshots.screens import SIZES, matches, settled, text_of
@@ -46,99 +45,6 @@ async def test_all_pages_are_listed_and_shown(size: tuple[int, int]) -> None:
         assert "toy: 6 pictures" in text
         assert "(blurry)++++" in text
         assert screen.grid.page_size >= (6 if size[0] >= 80 else 3)
-
-
-@in_loop
-async def test_single_keys_mark_go_on_and_are_undone() -> None:
-    found = client()
-    async with app(found).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "a", "x", "a")
-        assert statuses(found) == "+x+..."
-        assert screen.grid.cursor == 3
-        await press(pilot, "u")
-        assert statuses(found) == "+x...."
-        await press(pilot, "u", "u")
-        assert statuses(found) == "......"
-        await press(pilot, "U")
-        assert statuses(found) == "+....."
-        await press(pilot, "c")
-        assert statuses(found) == "......"
-
-
-@in_loop
-async def test_marks_apply_to_all_selected() -> None:
-    found = client()
-    async with app(found).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "space", "space", "x")
-        assert statuses(found) == "xx...."
-        assert not screen.gallery.selected
-        await press(pilot, "u")
-        assert statuses(found) == "......"
-
-
-@in_loop
-async def test_tags_are_typed_and_bad_ones_refused_at_the_field() -> None:
-    found = client()
-    async with app(found).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "t", *"b!d", "enter")
-        assert screen.form.is_open
-        assert "is no tag" in text_of(pilot.app)
-        await press(pilot, "backspace", "backspace", "backspace", *"hands", "enter")
-        assert isinstance(found.daemon, CurationDaemon)
-        assert found.daemon.records["id0"].tags == ("hands",)
-        assert not screen.form.is_open
-
-
-@in_loop
-async def test_a_refused_mark_is_taken_back_and_said() -> None:
-    found = client()
-    async with app(found).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        found.daemon.refusal = NegError("disk_full", "There is no room.", "Make some.")
-        request = found.daemon.request
-
-        async def refuse(command: object) -> object:
-            raise NegError("disk_full", "There is no room.", "Make some.")
-
-        found.daemon.request = refuse  # type: ignore[assignment,method-assign]
-        await press(pilot, "x")
-        found.daemon.request = request  # type: ignore[method-assign]
-        assert screen.gallery.records["id0"].status == "undecided"
-        assert "no room" in told(pilot.app)
-
-
-@in_loop
-async def test_filters_cycle_combine_and_escape_clears_them() -> None:
-    async with app(client()).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "w")
-        assert [one.keyword for one in screen.gallery.shown] == ["blurry", "blurry"]
-        await press(pilot, "v")
-        assert [one.id for one in screen.gallery.shown] == ["id0"]
-        assert "keyword blurry, guidance 3" in text_of(pilot.app)
-        await press(pilot, "escape")
-        assert len(screen.gallery.shown) == 6
-        await press(pilot, "slash", *"cropped", "enter")
-        assert [one.keyword for one in screen.gallery.shown] == ["cropped", "cropped"]
-
-
-@in_loop
-async def test_a_picture_full_screen_is_stepped_and_marked() -> None:
-    found = client()
-    async with app(found).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "enter")
-        assert screen.has_class("-full")
-        await press(pilot, "right", "right", "left", "a")
-        assert statuses(found) == ".+...."
-        assert screen.current is not None
-        assert screen.current.id == "id2"
-        await press(pilot, "escape")
-        assert not screen.has_class("-full")
-        assert screen.grid.has_focus
 
 
 @in_loop
@@ -210,26 +116,6 @@ async def test_start_asks_first_naming_what_it_takes() -> None:
         assert [spec for spec, _ in found.daemon.submitted] == [JOBS["synthesize"]]
 
 
-@in_loop
-async def test_the_balance_per_keyword_is_shown() -> None:
-    async with app(client()).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "x", "b")
-        words = str(screen.query_one("#dataset-balance", Static).content)
-        assert "blurry" in words
-        assert "the fewest" in words
-
-
-@in_loop
-async def test_read_only_marks_nothing() -> None:
-    found = client()
-    async with app(found, read_only=True).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "x")
-        assert statuses(found) == "......"
-        assert screen.gallery.records["id0"].status == "undecided"
-
-
 def with_class_images() -> FakeClient:
     daemon = CurationDaemon()
     for number in range(3):
@@ -299,126 +185,17 @@ async def test_without_class_images_it_says_what_paints_them_and_counts_what_has
 
 
 @in_loop
-async def test_tags_filter_and_the_order_is_not_bad_enough_first_where_there_are_scores() -> None:
-    daemon = CurationDaemon()
-    badness = {"id0": 0.9, "id1": 0.1, "id2": 0.5}
-    daemon.records = {
-        id: record(number, tags=("hands",) if number == 1 else (), values={"badness": value})
-        for number, (id, value) in enumerate(badness.items())
-    }
-    async with app(client(daemon)).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        assert [item.key for item in screen.grid.items] == list(badness)
-        assert "As painted." in text_of(pilot.app)
-        await press(pilot, "o")
-        assert [item.key for item in screen.grid.items] == ["id1", "id2", "id0"]
-        assert "Not bad enough first." in text_of(pilot.app)
-        for shown in ("id1", "id2", "id0"):
-            await press(pilot, "s")
-            assert [item.key for item in screen.grid.items] == [shown]
-        assert "1 shown: worst third." in text_of(pilot.app)
-        await press(pilot, "s", "o")
-        assert [item.key for item in screen.grid.items] == list(badness)[::-1]
-        await press(pilot, "o", "number_sign")
-        assert [item.key for item in screen.grid.items] == ["id1"]
-        assert "tag hands" in text_of(pilot.app)
-        await press(pilot, "number_sign")
-        assert [item.key for item in screen.grid.items] == list(badness)
-
-
-@in_loop
-async def test_without_scores_the_order_is_as_painted_or_newest_first() -> None:
-    async with app(client()).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        painted = [item.key for item in screen.grid.items]
-        await press(pilot, "o")
-        assert [item.key for item in screen.grid.items] == painted[::-1]
-        assert "Newest first." in text_of(pilot.app)
-        await press(pilot, "o")
-        assert [item.key for item in screen.grid.items] == painted
-        assert "Newest first." not in text_of(pilot.app)
-        await press(pilot, "number_sign")
-        assert "No picture here has a tag." in told(pilot.app)
-        await press(pilot, "s")
-        assert "No picture here has a score." in told(pilot.app)
-
-
-@in_loop
 async def test_pictures_that_could_not_be_listed_are_listed_once_there_is_a_connection_again() -> None:
     found = client()
-    request = found.daemon.request
-
-    async def refuse(command: AnyCommand) -> AnyResult:
-        if isinstance(command, ListImages):
-            raise NegError("busy", "The connection was lost.", retryable=True)
-        return await request(command)
-
-    found.daemon.request = refuse  # type: ignore[method-assign]
+    found.refusals[ListImages] = NegError("busy", "The connection was lost.", retryable=True)
     async with app(found).run_test(size=(80, 24)) as pilot:
         await pilot.pause(0.3)
         found.lose()
         await pilot.pause(0.3)
-        found.daemon.request = request  # type: ignore[method-assign]
+        found.refusals.clear()
         found.find_again()
         screen = await opened(pilot)
         assert len(screen.grid.items) == 6
-
-
-@in_loop
-async def test_an_undo_that_is_refused_is_taken_back_and_can_be_tried_again() -> None:
-    found = client()
-    request = found.daemon.request
-
-    async def refuse(command: AnyCommand) -> AnyResult:
-        if isinstance(command, RestoreMarks):
-            raise NegError("disk_full", "There is no room.")
-        return await request(command)
-
-    async with app(found).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "u", "U")
-        assert "There is nothing to undo." in told(pilot.app)
-        assert "There is nothing to do again." in told(pilot.app)
-        await press(pilot, "a")
-        found.daemon.request = refuse  # type: ignore[method-assign]
-        await press(pilot, "u")
-        await pilot.pause(0.2)
-        assert screen.gallery.records["id0"].status == "keep"
-        found.daemon.request = request  # type: ignore[method-assign]
-        await press(pilot, "u")
-        assert statuses(found) == "......"
-        assert screen.gallery.records["id0"].status == "undecided"
-
-
-@in_loop
-async def test_tags_go_to_the_pictures_that_the_form_was_opened_for() -> None:
-    found = client()
-    row = found.daemon.add(JOBS["synthesize"], "running")
-    async with app(found).run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await press(pilot, "G", "t", *"hands")
-        fresh = record(30)
-        found.daemon.records[fresh.id] = fresh  # type: ignore[attr-defined]
-        found.tell(ImageSaved(job_id=row.id, session="toy", image=fresh, index=6, num_images=7))
-        for _ in range(100):
-            if screen.current == fresh:
-                break
-            await pilot.pause(0.05)
-        assert screen.current == fresh, "the cursor follows what is painted"
-        await press(pilot, "enter")
-        assert [id for id, one in found.daemon.records.items() if one.tags] == ["id5"]  # type: ignore[attr-defined]
-
-
-@in_loop
-async def test_without_a_picture_its_keys_say_so() -> None:
-    daemon = CurationDaemon()
-    daemon.records = {}
-    async with app(client(daemon)).run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.4)
-        for key in ("a", "x", "c", "t", "space", "enter", "y"):
-            pilot.app.clear_notifications()
-            await press(pilot, key)
-            assert "There is no picture here" in told(pilot.app), key
 
 
 @in_loop

@@ -62,14 +62,7 @@ async def test_a_line_that_says_no_setting_is_refused_beside_it_and_kept() -> No
 @in_loop
 async def test_what_the_daemon_refuses_is_said_in_the_form() -> None:
     found: FakeClient = client(sessions=ROWS)
-    request = found.daemon.request
-
-    async def refuse(command: AnyCommand) -> AnyResult:
-        if isinstance(command, CreateSession):
-            raise NegError("invalid", "There is a session of that name.", "Choose another.")
-        return await request(command)
-
-    found.daemon.request = refuse  # type: ignore[method-assign]
+    found.refusals[CreateSession] = NegError("invalid", "There is a session of that name.", "Choose another.")
     async with app(found).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         await press(pilot, "n")

@@ -35,14 +35,7 @@ async def test_what_the_daemon_refuses_is_said_and_nothing_starts() -> None:
         await pilot.pause(0.5)
         await press(pilot, "e")
         await pilot.pause(0.2)
-        request = found.daemon.request
-
-        async def refuse(command: object) -> object:
-            if isinstance(command, ChangeSession):
-                raise NegError("invalid", "That cannot be.", "Try another.")
-            return await request(command)  # type: ignore[arg-type]
-
-        found.daemon.request = refuse  # type: ignore[assignment,method-assign]
+        found.refusals[ChangeSession] = NegError("invalid", "That cannot be.", "Try another.")
         await press(pilot, *", ugly", "ctrl+s")
         assert "That cannot be." in told(app)
         assert found.daemon.submitted == []
